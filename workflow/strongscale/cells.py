@@ -1,0 +1,97 @@
+"""The cells of a study: which runs its matrix needs, where each lies, and who it is."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+from strongscale.config import SEQUENTIAL, Model, Network, Study, Training
+from strongscale.schema import plain
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One run: (strategy, number of workers, seed) of a study."""
+
+    study: str
+    strategy: str
+    workers: int
+    seed: int
+
+    @property
+    def folder(self) -> str:
+        """The cell's folder, below results/."""
+        return str(PurePosixPath(self.study, "cells", self.strategy, f"{self.workers:02d}workers", f"seed{self.seed}"))
+
+    def __str__(self) -> str:
+        return f"{self.strategy}, {self.workers} workers, seed {self.seed}"
+
+
+def rate_name(rate: float) -> str:
+    """The name of the line of sequential runs at another learning rate."""
+    return f"rate_{rate:g}"
+
+
+def matrix(name: str, study: Study) -> dict[tuple[str, int, int], Cell]:
+    """Each (strategy, workers, seed) of the matrix and the run that stands for it: one worker is the sequential run."""
+    return {
+        (strategy, workers, seed): Cell(name, SEQUENTIAL if workers == 1 else strategy, workers, seed)
+        for strategy in study.strategies
+        for workers in study.workers_of(strategy)
+        for seed in study.seeds
+    }
+
+
+def sequential_cells(name: str, study: Study) -> list[Cell]:
+    """The sequential run of each seed."""
+    return [Cell(name, SEQUENTIAL, 1, seed) for seed in study.seeds]
+
+
+def edge_cells(name: str, study: Study) -> list[Cell]:
+    """The sequential runs at other learning rates, each seed at each rate."""
+    rates = [rate for rate in study.training.edge_rates if rate != study.training.learning_rate]
+    return [Cell(name, rate_name(rate), 1, seed) for rate in rates for seed in study.seeds]
+
+
+def all_cells(name: str, study: Study) -> list[Cell]:
+    """Every distinct run of a study."""
+    return sorted({*matrix(name, study).values(), *edge_cells(name, study)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellSettings:
+    """cell.json: all that a run needs, resolved. Enough to run the cell again, alone, anywhere."""
+
+    study: Annotated[str, "the study's name"]
+    strategy: Annotated[str, "the line of the matrix"]
+    kind: Annotated[str, "the strategy's file, or sequential"]
+    parameters: Annotated[dict[str, Any], "the strategy's parameters"]
+    workers: Annotated[int, "number of workers, the paper's GPUs"]
+    seed: Annotated[int, "of the initial weights and the order of samples"]
+    ranks: Annotated[int, "MPI processes that carry the workers"]
+    clock: Annotated[Literal["wall", "emulated"], "how seconds were obtained"]
+    network: Annotated[Network | None, "the modelled network; null on the wall clock"]
+    network_name: Annotated[str | None, "its name"]
+    dataset: Annotated[str, "the data set's folder, relative to this file"]
+    dataset_hash: Annotated[str, "its content"]
+    model: Annotated[Model, "the network"]
+    training: Annotated[Training, "how it is trained; learning_rate is a number here"]
+    target: Annotated[float | None, "the validation loss to reach; null: what this run itself reaches at its end"]
+    max_epochs: Annotated[int, "epochs at most"]
+
+    @property
+    def hash(self) -> str:
+        """The identity of the run: everything that can change its result."""
+        return settings_hash({key: value for key, value in plain(self).items() if key != "dataset"})
+
+
+def settings_hash(settings: Any) -> str:
+    """A short, stable digest of plain settings."""
+    text = json.dumps(plain(settings), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def num_ranks(study: Study, cell: Cell) -> int:
+    """MPI processes of a cell: one a worker, unless the study says fewer."""
+    return min(cell.workers, study.max_ranks or cell.workers)

@@ -1,0 +1,26 @@
+"""What all command lines share: logging, and one line instead of a traceback for a user's mistake."""
+
+import logging
+import sys
+from collections.abc import Callable
+
+from strongscale.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+def run(main: Callable[[list[str]], None]) -> None:
+    """Run a stage's `main` with the command line's arguments; exit with 1 and one line if the user can mend it."""
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
+    )
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        log.error("%s", error)
+        sys.exit(1)
+    except OSError as error:  # a full disk, a missing permission: the system's words and the file say it all
+        if error.filename is None and error.strerror is None:
+            raise
+        log.error("%s: %s", error.filename or "writing results", error.strerror)
+        sys.exit(1)

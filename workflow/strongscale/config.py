@@ -1,0 +1,306 @@
+"""The settings of data sets and studies: the one schema behind config.yaml.
+
+Every default is the paper's where the paper states it. Nothing heavy is imported, so that the Snakefile can read
+the settings on a login node.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from strongscale.errors import UserError
+from strongscale.schema import AT_LEAST_0, AT_LEAST_1, POSITIVE, Between, NonEmpty, build
+from strongscale.strategies import kinds
+from strongscale.strategies.base import Strategy
+
+SEQUENTIAL = "sequential"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phantom:
+    """Artificial scans in LUNA16's form on disk, for studies without the real ones."""
+
+    scans: Annotated[int, AT_LEAST_1, "number of CT scans to make"] = 64
+    nodules: Annotated[int, AT_LEAST_1, "nodules in all scans together, of at least 3 mm"] = 640
+    subsets: Annotated[int, Between(low=1, high=10), "number of subset folders the scans are spread over"] = 2
+    size_mm: Annotated[tuple[float, float, float], "extent of a scan along the patient's x, y, z"] = (
+        140.0,
+        120.0,
+        120.0,
+    )
+    seed: Annotated[int, AT_LEAST_0, "the scans depend on this number alone"] = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cubes:
+    """How a nodule becomes a cube."""
+
+    voxels: Annotated[int, Between(low=4, high=128), "voxels along each side"] = 16
+    voxel_mm: Annotated[float, POSITIVE, "side of an isotropic voxel"] = 1.0
+    window_hu: Annotated[tuple[float, float], "the intensities that become 0 and 1; beyond them is clipped"] = (
+        -1000.0,
+        400.0,
+    )
+    minimum_readers: Annotated[
+        Literal[1, 3], "readers who must agree: 3 takes annotations.csv, 1 annotations_excluded.csv too"
+    ] = 1
+    minimum_diameter_mm: Annotated[float, AT_LEAST_0, "smaller nodules are left out"] = 3.0
+
+    def __post_init__(self) -> None:
+        low, high = self.window_hu
+        if low >= high:
+            raise UserError(f"window_hu: [{low:g}, {high:g}] is not allowed; allowed: the lower intensity first")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Where scans come from, and how they become one data set. Exactly one of `folder` and `phantom` is given."""
+
+    folder: Annotated[str | None, "folder in LUNA16's form: subset0, subset1, ..., annotations.csv"] = None
+    subsets: Annotated[
+        tuple[Annotated[int, AT_LEAST_0], ...], NonEmpty(), "which subset folders to take (of `folder`)"
+    ] = tuple(range(10))
+    phantom: Annotated[Phantom | None, "make artificial scans"] = None
+    cubes: Annotated[Cubes, "how a nodule becomes a cube"] = field(default_factory=Cubes)
+    num_validation: Annotated[int, AT_LEAST_1, "validation samples, exactly; the rest is for training"] = 256
+    split_seed: Annotated[int, AT_LEAST_0, "the split by scan depends on this number alone"] = 1
+
+    def __post_init__(self) -> None:
+        if (self.folder is None) == (self.phantom is None):
+            raise UserError(
+                "folder, phantom: exactly one of the two is needed: a folder of scans, or phantom scans to make"
+            )
+
+    @property
+    def subset_names(self) -> list[str]:
+        """The subset folders this data set is made of."""
+        numbers = range(self.phantom.subsets) if self.phantom else self.subsets
+        return [f"subset{number}" for number in numbers]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """The autoencoder: convolutions, four dense heads, a mixture of normal densities."""
+
+    kind: Annotated[str, "a file of workflow/strongscale/models"] = "deepdensity"
+    dimensions: Annotated[Literal[1, 2, 3], "3: cubes, 2: their central slices, 1: the central lines of those"] = 3
+    components: Annotated[int, AT_LEAST_1, "K, the number of normal densities"] = 50
+    filters: Annotated[tuple[Annotated[int, AT_LEAST_1], ...], "filters of each convolution"] = (32, 32, 32)
+    kernels: Annotated[tuple[Annotated[int, AT_LEAST_1], ...], "kernel width of each convolution"] = (7, 5, 3)
+    padding: Annotated[Literal["valid", "same"], "valid: each convolution shrinks the cube"] = "valid"
+
+    def __post_init__(self) -> None:
+        if len(self.filters) != len(self.kernels):
+            raise UserError(
+                f"kernels: {list(self.kernels)} is not allowed; allowed: as many as there are filters, {len(self.filters)}"
+            )
+        if self.padding == "same" and any(kernel % 2 == 0 for kernel in self.kernels):
+            raise UserError(f"kernels: {list(self.kernels)} is not allowed; allowed: odd widths, where padding is same")
+
+    def code_width(self, cube_voxels: int) -> int:
+        """Voxels along each side that the convolutions leave."""
+        shrinks = 0 if self.padding == "same" else sum(kernel - 1 for kernel in self.kernels)
+        return cube_voxels - shrinks
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequentialEpochs:
+    """A relative target: what the sequential run of the same seed reaches in so many epochs."""
+
+    sequential_epochs: Annotated[int, AT_LEAST_1, "epochs of the sequential run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collapse:
+    """When a run counts as collapsed: it stays at the loss of a model that ignores its input."""
+
+    fraction: Annotated[
+        float, POSITIVE, "share of the null loss (predicting zero) above which a run counts as collapsed"
+    ] = 0.8
+    patience: Annotated[int, AT_LEAST_1, "epochs in a row above it, without a new best loss, before the verdict"] = 5
+    stop: Annotated[bool, "end a collapsed run early (the paper ran them to the end)"] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """The sequential run that all strategies start from, and when a run ends."""
+
+    batch_size: Annotated[int, AT_LEAST_1, "B, the sequential minibatch"] = 32
+    learning_rate: Annotated[
+        Annotated[float, POSITIVE] | Literal["edge"],
+        "eta; edge: the largest of `edge_rates` at which the sequential run trains",
+    ] = 0.00105
+    beta1: Annotated[float, Between(low=0, high=0.999999), "Adam's decay of the mean"] = 0.9
+    beta2: Annotated[float, Between(low=0, high=0.999999), "Adam's decay of the square"] = 0.999
+    epsilon: Annotated[float, POSITIVE, "Adam's epsilon"] = 1e-8
+    target: Annotated[
+        Annotated[float, POSITIVE] | SequentialEpochs,
+        "the validation loss to reach: a number, or {sequential_epochs: N}",
+    ] = 0.0016384
+    max_epochs: Annotated[int, AT_LEAST_1, "a run that hasn't reached the target by then is exhausted"] = 400
+    collapse: Annotated[Collapse, "when a run counts as collapsed"] = field(default_factory=Collapse)
+    edge_rates: Annotated[tuple[Annotated[float, POSITIVE], ...], "rates at which the sequential run is tried"] = ()
+    edge_epochs: Annotated[int, AT_LEAST_1, "epochs of each such try"] = 20
+    evaluation_chunk: Annotated[
+        int, AT_LEAST_1, "validation samples a worker evaluates at once; fixed, so that losses don't depend on ranks"
+    ] = 8
+    device: Annotated[Literal["auto", "cpu", "cuda"], "auto: a GPU where there is one"] = "auto"
+    threads: Annotated[int, AT_LEAST_1, "CPU threads of a rank"] = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """The modelled network of the emulated clock: hosts of some workers each, joined by a slower network."""
+
+    latency_s: Annotated[float, AT_LEAST_0, "of one message between hosts"]
+    bandwidth_bytes_per_s: Annotated[float, POSITIVE, "of one host's link"]
+    workers_per_host: Annotated[int, AT_LEAST_1, "workers that share a host"] = 2
+    host_latency_s: Annotated[float, AT_LEAST_0, "of one message inside a host"] = 5e-6
+    host_bandwidth_bytes_per_s: Annotated[float, POSITIVE, "of a message inside a host"] = 5e9
+
+
+NETWORKS = {
+    "gigabit": Network(latency_s=50e-6, bandwidth_bytes_per_s=117e6),
+    "ten_gigabit": Network(latency_s=20e-6, bandwidth_bytes_per_s=1.17e9),
+    "infiniband": Network(latency_s=1.5e-6, bandwidth_bytes_per_s=12e9),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrategyEntry:
+    """One line of the matrix: a strategy with its parameters, and the numbers of workers it is tried at."""
+
+    kind: Annotated[str | None, "a file of workflow/strongscale/strategies; the entry's own name if left out"] = None
+    workers: Annotated[tuple[Annotated[int, AT_LEAST_1], ...] | None, "the study's workers if left out"] = None
+    parameters: Annotated[dict[str, Any], "the strategy's own parameters"] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """One complete matrix: strategies x workers x seeds, on one data set and one clock."""
+
+    dataset: Annotated[str, "one of `datasets`"]
+    strategies: Annotated[dict[str, StrategyEntry], NonEmpty(), "the lines of the matrix"]
+    workers: Annotated[
+        tuple[Annotated[int, AT_LEAST_1], ...], NonEmpty(), "the columns of the matrix; 1 is always run"
+    ] = (1, 2, 4, 8, 16, 32)
+    seeds: Annotated[
+        tuple[Annotated[int, AT_LEAST_0], ...], NonEmpty(), "replicates: initial weights and order of samples"
+    ] = (1,)
+    clock: Annotated[
+        Literal["wall", "emulated"], "wall: real seconds of real ranks; emulated: measured compute, modelled network"
+    ] = "wall"
+    network: Annotated[
+        Literal["gigabit", "ten_gigabit", "infiniband", "measured"] | Network, "of the emulated clock"
+    ] = "gigabit"
+    max_ranks: Annotated[int | None, AT_LEAST_1, "MPI processes of a cell, at most; null: one a worker"] = None
+    alone: Annotated[bool, "a cell has the machine to itself: for wall clocks on one machine"] = False
+    compare_clock_with: Annotated[
+        str | None, "a study of the same cells on the other clock: report the emulation's error"
+    ] = None
+    model: Annotated[Model, "the network"] = field(default_factory=Model)
+    training: Annotated[Training, "how it is trained"] = field(default_factory=Training)
+
+    def __post_init__(self) -> None:
+        if self.clock == "wall" and self.max_ranks is not None:
+            raise UserError(
+                f"max_ranks: {self.max_ranks} is not allowed; allowed: null with clock: wall, whose workers are real ranks"
+            )
+        if self.training.learning_rate == "edge" and not self.training.edge_rates:
+            raise UserError(
+                "training.edge_rates: [] is not allowed; allowed: at least one rate, for learning_rate: edge"
+            )
+
+    def strategy(self, name: str) -> Strategy:
+        """The strategy of a line of the matrix; the sequential run's for the shared one-worker cells."""
+        if name == SEQUENTIAL:
+            return Strategy()
+        entry = self.strategies[name]
+        return build(kinds()[entry.kind or name], entry.parameters, f"strategies.{name}.parameters")
+
+    def workers_of(self, name: str) -> tuple[int, ...]:
+        """The numbers of workers at which a line of the matrix is run, 1 included, in rising order."""
+        return tuple(sorted({1, *(self.strategies[name].workers or self.workers)}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """All of config.yaml."""
+
+    study: Annotated[str, "the study that a bare `snakemake` makes"]
+    datasets: Annotated[dict[str, Dataset], NonEmpty(), "data sets by name"]
+    studies: Annotated[dict[str, Study], NonEmpty(), "studies by name"]
+
+
+def parse(raw: Mapping[str, Any]) -> Config:
+    """Check the whole configuration; the first mistake is a `UserError` of one line."""
+    studies = {name: _inherit(raw, name, ()) for name in raw.get("studies") or {}}
+    config = build(Config, {**raw, "studies": studies}, "")
+    if config.study not in config.studies:
+        raise UserError(f"study: {config.study!r} is not allowed; allowed: {', '.join(config.studies)}")
+    for name, study in config.studies.items():
+        _check_study(config, study, f"studies.{name}")
+    return config
+
+
+def _inherit(raw: Mapping[str, Any], name: str, seen: tuple[str, ...]) -> Any:
+    """A study's own settings on top of those of the study it is `like`."""
+    own = raw["studies"][name]
+    if not isinstance(own, Mapping) or "like" not in own:
+        return own
+    base = own["like"]
+    others = [other for other in raw["studies"] if other not in (*seen, name)]
+    if base not in others:
+        raise UserError(f"studies.{name}.like: {base!r} is not allowed; allowed: {', '.join(others)}")
+    return _merge(_inherit(raw, base, (*seen, name)), {key: value for key, value in own.items() if key != "like"})
+
+
+def _merge(base: Any, own: Any) -> Any:
+    """Tables are merged key by key, but a list of strategies is one thing: it replaces the other."""
+    if not isinstance(base, Mapping) or not isinstance(own, Mapping):
+        return own
+    merged = {**base, **own}
+    for key in base.keys() & own.keys() - {"strategies", "target", "network"}:
+        merged[key] = _merge(base[key], own[key])
+    return merged
+
+
+def _check_study(config: Config, study: Study, key: str) -> None:
+    """What no single field can know."""
+    if study.dataset not in config.datasets:
+        raise UserError(f"{key}.dataset: {study.dataset!r} is not allowed; allowed: {', '.join(config.datasets)}")
+    if study.compare_clock_with is not None:
+        _check_comparison(config, study, key)
+    width = study.model.code_width(config.datasets[study.dataset].cubes.voxels)
+    if width < 1:
+        raise UserError(
+            f"{key}.model.kernels: {list(study.model.kernels)} leave {width} voxels of a cube; allowed: at least 1"
+        )
+    for name, entry in study.strategies.items():
+        _check_strategy(study, name, entry, f"{key}.strategies.{name}")
+
+
+def _check_comparison(config: Config, study: Study, key: str) -> None:
+    others = [name for name, other in config.studies.items() if other.clock != study.clock]
+    if study.compare_clock_with not in others:
+        allowed = ", ".join(others) or "none here"
+        raise UserError(
+            f"{key}.compare_clock_with: {study.compare_clock_with!r} is not allowed; allowed: a study on the other clock: {allowed}"
+        )
+
+
+def _check_strategy(study: Study, name: str, entry: StrategyEntry, key: str) -> None:
+    if name == SEQUENTIAL or name.startswith("rate_") or not name.isidentifier():
+        raise UserError(
+            f"{key}: this name is not allowed; allowed: letters, digits and _, but not {SEQUENTIAL} or rate_..."
+        )
+    if (entry.kind or name) not in kinds():
+        place = f"{key}.kind" if entry.kind else key
+        raise UserError(f"{place}: no strategy {entry.kind or name!r}; allowed: {', '.join(kinds())}")
+    strategy = build(kinds()[entry.kind or name], entry.parameters, f"{key}.parameters")
+    for workers in study.workers_of(name):
+        batch = strategy.minibatch(study.training.batch_size, workers, 0)
+        if workers > batch:
+            raise UserError(
+                f"{key}: {workers} workers is not allowed for a minibatch of {batch} samples; allowed: at most one worker a sample"
+            )
