@@ -2,12 +2,14 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from strongscale.config import SEQUENTIAL, Model, Network, Study, Training
+from strongscale.config import SEQUENTIAL, Edge, Model, Network, Study, Training
 from strongscale.schema import plain
+
+RATE = "rate_"
 
 
 @dataclass(frozen=True, order=True)
@@ -28,9 +30,19 @@ class Cell:
         return f"{self.strategy}, {self.workers} workers, seed {self.seed}"
 
 
+def is_rate_name(strategy: str) -> bool:
+    """Whether this line of the matrix is the sequential run at another learning rate."""
+    return strategy.startswith(RATE)
+
+
+def rate_of(strategy: str) -> float:
+    """The learning rate of such a line."""
+    return float(strategy.removeprefix(RATE))
+
+
 def rate_name(rate: float) -> str:
     """The name of the line of sequential runs at another learning rate."""
-    return f"rate_{rate:g}"
+    return f"{RATE}{rate:g}"
 
 
 def matrix(name: str, study: Study) -> dict[tuple[str, int, int], Cell]:
@@ -50,13 +62,32 @@ def sequential_cells(name: str, study: Study) -> list[Cell]:
 
 def edge_cells(name: str, study: Study) -> list[Cell]:
     """The sequential runs at other learning rates, each seed at each rate."""
-    rates = [rate for rate in study.training.edge_rates if rate != study.training.learning_rate]
+    rates = [rate for rate in study.edge.rates if rate != study.training.learning_rate]
     return [Cell(name, rate_name(rate), 1, seed) for rate in rates for seed in study.seeds]
 
 
 def all_cells(name: str, study: Study) -> list[Cell]:
     """Every distinct run of a study."""
     return sorted({*matrix(name, study).values(), *edge_cells(name, study)})
+
+
+def own_part(study: Study, strategy: str) -> Study:
+    """What the cells of one line depend on: a change of another line, of the axes, or of the edge leaves it the same."""
+    entries = {name: replace(entry, workers=None) for name, entry in study.strategies.items() if name == strategy}
+    edge = Edge(epochs=study.edge.epochs) if is_rate_name(strategy) else Edge()
+    training = study.training
+    if is_rate_name(strategy):
+        training = replace(training, learning_rate=rate_of(strategy), target=None, max_epochs=study.edge.epochs)
+    return replace(
+        study,
+        strategies=entries,
+        workers=(1,),
+        seeds=(0,),
+        alone=False,
+        compare_clock_with=None,
+        training=training,
+        edge=edge,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,21 +100,19 @@ class CellSettings:
     parameters: Annotated[dict[str, Any], "the strategy's parameters"]
     workers: Annotated[int, "number of workers, the paper's GPUs"]
     seed: Annotated[int, "of the initial weights and the order of samples"]
-    ranks: Annotated[int, "MPI processes that carry the workers"]
+    ranks: Annotated[int, "MPI processes meant to carry the workers; the result tells how many did"]
     clock: Annotated[Literal["wall", "emulated"], "how seconds were obtained"]
     network: Annotated[Network | None, "the modelled network; null on the wall clock"]
     network_name: Annotated[str | None, "its name"]
     dataset: Annotated[str, "the data set's folder, relative to this file"]
     dataset_hash: Annotated[str, "its content"]
     model: Annotated[Model, "the network"]
-    training: Annotated[Training, "how it is trained; learning_rate is a number here"]
-    target: Annotated[float | None, "the validation loss to reach; null: what this run itself reaches at its end"]
-    max_epochs: Annotated[int, "epochs at most"]
+    training: Annotated[Training, "how it is trained, with this run's own learning rate, target and epochs"]
 
     @property
     def hash(self) -> str:
-        """The identity of the run: everything that can change its result."""
-        return settings_hash({key: value for key, value in plain(self).items() if key != "dataset"})
+        """The identity of the run: everything that makes its result. Its path and its number of processes don't."""
+        return settings_hash({key: value for key, value in plain(self).items() if key not in ("dataset", "ranks")})
 
 
 def settings_hash(settings: Any) -> str:

@@ -128,24 +128,39 @@ class Training:
     batch_size: Annotated[int, AT_LEAST_1, "B, the sequential minibatch"] = 32
     learning_rate: Annotated[
         Annotated[float, POSITIVE] | Literal["edge"],
-        "eta; edge: the largest of `edge_rates` at which the sequential run trains",
+        "eta; edge: the largest of `edge.rates` at which the sequential run trains",
     ] = 0.00105
     beta1: Annotated[float, Between(low=0, high=0.999999), "Adam's decay of the mean"] = 0.9
     beta2: Annotated[float, Between(low=0, high=0.999999), "Adam's decay of the square"] = 0.999
     epsilon: Annotated[float, POSITIVE, "Adam's epsilon"] = 1e-8
     target: Annotated[
-        Annotated[float, POSITIVE] | SequentialEpochs,
-        "the validation loss to reach: a number, or {sequential_epochs: N}",
+        Annotated[float, POSITIVE] | SequentialEpochs | None,
+        "the validation loss to reach: a number, or {sequential_epochs: N}; null: none, run all epochs",
     ] = 0.0016384
     max_epochs: Annotated[int, AT_LEAST_1, "a run that hasn't reached the target by then is exhausted"] = 400
     collapse: Annotated[Collapse, "when a run counts as collapsed"] = field(default_factory=Collapse)
-    edge_rates: Annotated[tuple[Annotated[float, POSITIVE], ...], "rates at which the sequential run is tried"] = ()
-    edge_epochs: Annotated[int, AT_LEAST_1, "epochs of each such try"] = 20
+    reduction: Annotated[Literal["fast", "exact"], "exact: the same bits for every number of workers and ranks"] = (
+        "fast"
+    )
+    microbatch: Annotated[
+        int, AT_LEAST_1, "samples in one backward pass of the exact reduction; whole ones go to workers"
+    ] = 4
     evaluation_chunk: Annotated[
         int, AT_LEAST_1, "validation samples a worker evaluates at once; fixed, so that losses don't depend on ranks"
     ] = 8
     device: Annotated[Literal["auto", "cpu", "cuda"], "auto: a GPU where there is one"] = "auto"
     threads: Annotated[int, AT_LEAST_1, "CPU threads of a rank"] = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edge:
+    """The sequential run tried at several learning rates: where does training break down?"""
+
+    rates: Annotated[tuple[Annotated[float, POSITIVE], ...], "the rates to try"] = ()
+    epochs: Annotated[int, AT_LEAST_1, "epochs of each try"] = 20
+    tolerance: Annotated[
+        float, AT_LEAST_0, "a rate trains if its best loss is at most this share above a smaller rate's"
+    ] = 0.15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +195,7 @@ class Study:
     """One complete matrix: strategies x workers x seeds, on one data set and one clock."""
 
     dataset: Annotated[str, "one of `datasets`"]
-    strategies: Annotated[dict[str, StrategyEntry], NonEmpty(), "the lines of the matrix"]
+    strategies: Annotated[dict[str, StrategyEntry], "the lines of the matrix"]
     workers: Annotated[
         tuple[Annotated[int, AT_LEAST_1], ...], NonEmpty(), "the columns of the matrix; 1 is always run"
     ] = (1, 2, 4, 8, 16, 32)
@@ -200,15 +215,12 @@ class Study:
     ] = None
     model: Annotated[Model, "the network"] = field(default_factory=Model)
     training: Annotated[Training, "how it is trained"] = field(default_factory=Training)
+    edge: Annotated[Edge, "the sequential run at several learning rates"] = field(default_factory=Edge)
 
     def __post_init__(self) -> None:
         if self.clock == "wall" and self.max_ranks is not None:
             raise UserError(
                 f"max_ranks: {self.max_ranks} is not allowed; allowed: null with clock: wall, whose workers are real ranks"
-            )
-        if self.training.learning_rate == "edge" and not self.training.edge_rates:
-            raise UserError(
-                "training.edge_rates: [] is not allowed; allowed: at least one rate, for learning_rate: edge"
             )
 
     def strategy(self, name: str) -> Strategy:
@@ -276,6 +288,10 @@ def _check_study(config: Config, study: Study, key: str) -> None:
         raise UserError(
             f"{key}.model.kernels: {list(study.model.kernels)} leave {width} voxels of a cube; allowed: at least 1"
         )
+    if not study.strategies:
+        raise UserError(f"{key}.strategies: none; allowed: at least one of {', '.join(kinds())}")
+    if study.training.learning_rate == "edge" and not study.edge.rates:
+        raise UserError(f"{key}.edge.rates: [] is not allowed; allowed: at least one rate, for learning_rate: edge")
     for name, entry in study.strategies.items():
         _check_strategy(study, name, entry, f"{key}.strategies.{name}")
 
@@ -303,4 +319,10 @@ def _check_strategy(study: Study, name: str, entry: StrategyEntry, key: str) -> 
         if workers > batch:
             raise UserError(
                 f"{key}: {workers} workers is not allowed for a minibatch of {batch} samples; allowed: at most one worker a sample"
+            )
+        size = study.training.microbatch
+        if study.training.reduction == "exact" and workers > -(-batch // size):
+            raise UserError(
+                f"{key}: {workers} workers is not allowed for a minibatch of {batch} samples in micro-batches of {size} "
+                f"(reduction: exact); allowed: at most {-(-batch // size)} workers, or a training.microbatch of at most {batch // workers}"
             )

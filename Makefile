@@ -1,0 +1,21 @@
+# Thin: each target is one line of what you could type yourself.
+.DELETE_ON_ERROR:
+.PHONY: run test check format
+STUDY ?= quick
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+run: .venv/complete  ## rebuild a study, and its report where something changed
+	snakemake --profile local --config study=$(STUDY)
+	workflow/make_report.sh $(STUDY)
+
+test: .venv/complete check  ## lint, types and all tests
+	python -m pytest
+
+check: .venv/complete
+	ruff check . && ruff format --check . && snakefmt --check Snakefile workflow/rules && mypy
+
+format: .venv/complete
+	ruff check --fix . && ruff format . && snakefmt Snakefile workflow/rules
+
+.venv/complete: envs/requirements.txt envs/lock.txt envs/setup.sh
+	envs/setup.sh

@@ -1,0 +1,47 @@
+"""How should a small data set use more GPUs? Scans -> cubes -> data set -> cells -> tables -> figures -> report."""
+
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+BASE = Path(workflow.basedir)
+sys.path.insert(0, str(BASE / "workflow"))
+
+from strongscale.config import parse as parse_config
+from strongscale.errors import UserError
+
+
+configfile: str(BASE / "config.yaml")
+
+
+try:
+    CONFIG = parse_config(config)
+except UserError as mistake:
+    sys.exit(f"config: {mistake}")
+
+
+report: "workflow/report/workflow.rst"
+
+
+wildcard_constraints:
+    study=r"[^/]+",
+    dataset=r"[^/]+",
+    strategy=r"[^/]+",
+    subset=r"subset\d+",
+    workers=r"\d+",
+    seed=r"\d+",
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/analyse.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        study_artifacts(CONFIG.study),

@@ -1,0 +1,203 @@
+"""Studies made up on disk: what the training stage would leave, with outcomes that a test chooses."""
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from strongscale.cells import Cell, CellSettings, all_cells, is_rate_name, own_part, rate_of
+from strongscale.config import NETWORKS, SEQUENTIAL, SequentialEpochs, Study, Training
+from strongscale.schema import build, plain
+
+NULL_LOSS = 0.048
+CEILING = 0.0437
+SEQUENTIAL_EPOCHS = 20
+MAX_EPOCHS = 80
+BASE_RATE = 0.003
+WEAK_SLOWDOWN = {1: 1.0, 2: 1.05, 4: 1.6, 8: 2.8, 16: 3.2, 32: 3.6}
+WARMUP_SLOWDOWN = {1: 1.0, 2: 1.1, 4: 1.3}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a made-up run goes: its status, its validation losses, and seconds an epoch."""
+
+    status: str
+    losses: tuple[float, ...]
+    epoch_s: float
+    diverged_because: str | None = None
+
+
+Script = Callable[[Cell], Outcome]
+
+
+def loss(epoch: float, seed: int = 1) -> float:
+    return 0.005 + 0.002 / (1 + epoch) + 0.041 * math.exp(-epoch / 0.9) + 1e-4 * seed
+
+
+def epoch_s(workers: int, seed: int = 1) -> float:
+    return (2.0 + 0.05 * seed) * (0.05 + 0.95 / workers + 0.004 * math.log2(workers))
+
+
+def converged(cell: Cell, slowdown: float = 1.0) -> Outcome:
+    epochs = math.ceil(SEQUENTIAL_EPOCHS * slowdown)
+    losses = tuple(loss(SEQUENTIAL_EPOCHS * epoch / epochs, cell.seed) for epoch in range(1, epochs + 1))
+    return Outcome("converged", losses, epoch_s(cell.workers, cell.seed))
+
+
+def exhausted(cell: Cell) -> Outcome:
+    losses = tuple(0.001 + loss(epoch / 10, cell.seed) for epoch in range(1, MAX_EPOCHS + 1))
+    return Outcome("exhausted", losses, epoch_s(cell.workers, cell.seed))
+
+
+def collapsed(cell: Cell) -> Outcome:
+    return Outcome("diverged", (0.03, *[CEILING] * 8), epoch_s(cell.workers, cell.seed), "collapsed")
+
+
+def not_finite(cell: Cell) -> Outcome:
+    return Outcome("diverged", (math.inf,), epoch_s(cell.workers, cell.seed), "not finite")
+
+
+def as_in_the_paper(cell: Cell) -> Outcome:
+    """Every claim of the paper holds."""
+    if is_rate_name(cell.strategy):
+        trains = rate_of(cell.strategy) <= BASE_RATE
+        return replace(converged(cell), status="exhausted") if trains else collapsed(cell)
+    if cell.strategy in (SEQUENTIAL, "strong"):
+        return converged(cell)
+    if cell.strategy == "weak":
+        return converged(cell, WEAK_SLOWDOWN[cell.workers])
+    if cell.strategy == "linear":
+        return collapsed(cell)
+    if cell.workers >= 32:
+        return not_finite(cell)
+    return converged(cell, WARMUP_SLOWDOWN[cell.workers]) if cell.workers <= 4 else collapsed(cell)
+
+
+def paper_study(**changes: object) -> Study:
+    raw = {
+        "dataset": "small",
+        "strategies": {
+            "strong": {},
+            "weak": {},
+            "linear": {},
+            "warmup": {},
+            "warmup10": {"kind": "warmup", "workers": [8, 32], "parameters": {"epochs": 10}},
+        },
+        "workers": [1, 2, 4, 8, 32],
+        "seeds": [1],
+        "clock": "emulated",
+        "network": "ten_gigabit",
+        "training": {
+            "learning_rate": BASE_RATE,
+            "target": {"sequential_epochs": SEQUENTIAL_EPOCHS},
+            "max_epochs": MAX_EPOCHS,
+        },
+        "edge": {"rates": [0.001, 0.002, 0.003, 0.0042, 0.006], "epochs": 20},
+    }
+    return build(Study, {**raw, **changes}, "study")
+
+
+def write_study(results: Path, study: Study, script: Script = as_in_the_paper, name: str = "small") -> Path:
+    folder = results / name
+    folder.mkdir(parents=True)
+    raw = {**plain(study), "name": name, "dataset_provenance": "phantom scans, seed 1"}
+    (folder / "study.json").write_text(json.dumps(raw))
+    for cell in all_cells(name, study):
+        write_cell(results, study, cell, script(cell))
+    return folder
+
+
+def write_cell(results: Path, study: Study, cell: Cell, outcome: Outcome) -> None:
+    folder = results / cell.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = settings_of(study, cell)
+    (folder / "cell.json").write_text(json.dumps(plain(settings)))
+    _write_epochs(folder / "epochs.csv", settings, outcome)
+    (folder / "result.json").write_text(json.dumps(_result(settings, outcome)))
+
+
+def settings_of(study: Study, cell: Cell) -> CellSettings:
+    entry = study.strategies.get(cell.strategy)
+    named = study.network if isinstance(study.network, str) else None
+    network = NETWORKS[named] if named else study.network
+    return CellSettings(
+        study=cell.study,
+        strategy=cell.strategy,
+        kind=(entry.kind or cell.strategy) if entry else SEQUENTIAL,
+        parameters=entry.parameters if entry else {},
+        workers=cell.workers,
+        seed=cell.seed,
+        ranks=1,
+        clock=study.clock,
+        network=network if study.clock == "emulated" else None,
+        network_name=named if study.clock == "emulated" else None,
+        dataset="../../../../data",
+        dataset_hash="0123456789abcdef",
+        model=study.model,
+        training=_training_of(study, cell),
+    )
+
+
+def _training_of(study: Study, cell: Cell) -> Training:
+    training = own_part(study, cell.strategy).training
+    if training.learning_rate == "edge":
+        training = replace(training, learning_rate=BASE_RATE)
+    if not isinstance(training.target, SequentialEpochs):
+        return training
+    if cell.strategy == SEQUENTIAL:
+        return replace(training, max_epochs=training.target.sequential_epochs)
+    return replace(training, target=loss(SEQUENTIAL_EPOCHS, cell.seed))
+
+
+def _write_epochs(path: Path, settings: CellSettings, outcome: Outcome) -> None:
+    steps = 16
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        columns = "epoch step samples learning_rate training_loss validation_loss time_s compute_s communication_s"
+        writer.writerow([*columns.split(), "evaluation_s"])
+        for epoch, value in enumerate(outcome.losses, start=1):
+            rate = BASE_RATE * (1 + (settings.workers - 1) * min(1.0, epoch / 5))
+            time_s = epoch * outcome.epoch_s
+            parts = [0.8 * time_s, 0.1 * time_s, 0.06 * time_s]
+            writer.writerow([epoch, epoch * steps, epoch * steps * 32, rate, 0.97 * value, value, time_s, *parts])
+
+
+def _result(settings: CellSettings, outcome: Outcome) -> dict[str, object]:
+    epochs = len(outcome.losses)
+    finite = [value for value in outcome.losses if math.isfinite(value)]
+    time_s = epochs * outcome.epoch_s
+    reached = outcome.status == "converged"
+    return {
+        "study": settings.study,
+        "strategy": settings.strategy,
+        "workers": settings.workers,
+        "seed": settings.seed,
+        "status": outcome.status,
+        "diverged_because": outcome.diverged_because,
+        "clock": settings.clock,
+        "network": settings.network_name,
+        "target_loss": None if is_rate_name(settings.strategy) else loss(SEQUENTIAL_EPOCHS, settings.seed),
+        "epochs_to_target": epochs if reached else None,
+        "samples_to_target": epochs * 512 if reached else None,
+        "time_to_target_s": time_s if reached else None,
+        "epochs": epochs,
+        "time_s": time_s,
+        "best_validation_loss": min(finite) if finite else None,
+        "final_validation_loss": outcome.losses[-1] if math.isfinite(outcome.losses[-1]) else None,
+        "null_loss": NULL_LOSS,
+        "learning_rate": settings.training.learning_rate,
+        "parts": {"compute_s": 0.8 * time_s, "communication_s": 0.1 * time_s, "evaluation_s": 0.06 * time_s},
+        "startup_s": 1.5,
+        "ranks": settings.ranks,
+        "hosts": ["node1"],
+        "device": "CPU: Intel Xeon Platinum 8488C, 1 thread",
+        "versions": {"torch": "2.7.0"},
+        "git_commit": "0000000",
+        "settings_hash": settings.hash,
+        "code_hash": "feedfacefeedface",
+        "started_at": "2024-01-01T00:00:00+00:00",
+        "attempts": 1,
+    }

@@ -1,0 +1,105 @@
+"""Tiny data sets and cells, made on the fly."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import hypothesis
+import numpy as np
+import pandas as pd
+import pytest
+
+from strongscale import prepare, train
+from strongscale.cells import Cell
+from strongscale.config import Dataset, Model, Phantom, StrategyEntry, Study, Training
+from strongscale.data import dataset
+from strongscale.files import write_json
+from strongscale.schema import plain
+from strongscale.world import World
+
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
+
+ROOT = Path(__file__).parents[1]
+TINY_MODEL = Model(components=4, filters=(4, 4), kernels=(3, 3))
+
+
+def write_dataset(folder, num_training=50, num_validation=19, voxels=8, seed=0):
+    """Blobs of random place, width and height: something a mixture of normal densities can learn."""
+    random = np.random.default_rng(seed)
+    count = num_training + num_validation
+    axis = np.linspace(-1, 1, voxels)
+    grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"))
+    centres = random.uniform(-0.3, 0.3, (count, 3, 1, 1, 1))
+    distances = ((grid - centres) ** 2).sum(1) / random.uniform(0.1, 0.3, (count, 1, 1, 1))
+    cubes = np.clip(random.uniform(0.4, 0.9, (count, 1, 1, 1)) * np.exp(-distances), 0, 1).astype(np.float32)
+    table = pd.DataFrame(
+        {
+            "seriesuid": [f"scan{index}" for index in range(count)],
+            "diameter_mm": 5.0 + np.arange(count),
+            "split": ["training"] * num_training + ["validation"] * num_validation,
+            "state": "cube",
+        }
+    )
+    settings = Dataset(phantom=Phantom(), num_validation=num_validation)
+    folder.mkdir(parents=True)
+    np.save(folder / "cubes.npy", cubes)
+    table.to_csv(folder / "manifest.csv", index=False)
+    write_json(folder / "dataset.json", dataset.summarise(cubes, table, settings))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(tmp_path_factory):
+    """50 training and 19 validation cubes of 8³ voxels: neither divides well."""
+    return write_dataset(tmp_path_factory.mktemp("data") / "results" / "datasets" / "tiny")
+
+
+@pytest.fixture
+def make_cell(tmp_path, tiny_dataset):
+    """A function that writes the cell.json of a run on the tiny data set, and returns the cell's folder."""
+
+    def make(strategy="strong", workers=1, *, name="tiny", seed=1, kind=None, parameters=None, **settings):
+        training = {"batch_size": 16, "learning_rate": 0.003, "target": None, "max_epochs": 3, "evaluation_chunk": 4}
+        training |= {key: settings.pop(key) for key in list(settings) if key in Training.__dataclass_fields__}
+        entry = StrategyEntry(kind=kind, parameters=parameters or {})
+        strategies = {} if strategy == "sequential" else {strategy: entry}
+        study = Study(dataset="tiny", strategies=strategies, model=TINY_MODEL, training=Training(**training))
+        study = replace(study, **({"clock": "emulated"} | settings))
+        folder = tmp_path / "results" / Cell(name, strategy, workers, seed).folder
+        cell = prepare.resolve(study, Cell(name, strategy, workers, seed), folder=folder, dataset=tiny_dataset)
+        write_json(folder / "cell.json", plain(cell))
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def run_cell(make_cell):
+    """A function that trains such a cell in this process, and returns its trainer."""
+
+    def run(*arguments, **settings):
+        trainer = train.prepare(make_cell(*arguments, **settings), World())
+        trainer.run()
+        return trainer
+
+    return run
+
+
+def environment():
+    """The environment of a stage run from its source tree; root is allowed, as in a container."""
+    return os.environ | {
+        "PYTHONPATH": str(ROOT / "workflow"),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "OMPI_ALLOW_RUN_AS_ROOT": "1",
+        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    }
+
+
+def mpirun(ranks, module, *arguments, timeout=120):
+    """Run a module of the package on so many ranks; the finished process."""
+    launcher = ["mpirun", "-n", str(ranks), "--oversubscribe", "--bind-to", "none"]
+    command = [*launcher, sys.executable, "-m", "mpi4py", "-m", module, *map(str, arguments)]
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=timeout)

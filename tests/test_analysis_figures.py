@@ -1,0 +1,136 @@
+import hashlib
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from analysis_fixtures import as_in_the_paper, not_finite, paper_study, write_study
+
+from strongscale.analysis import clock_check
+from strongscale.analysis.curve_figures import failing_warmup
+from strongscale.analysis.figures import FIGURE_OF_RUNS, FIGURES, main
+from strongscale.analysis.load import load
+from strongscale.analysis.style import save, sentence_figure, theme
+from strongscale.errors import UserError
+
+
+def check_written(folder, name):
+    for extension, start in (("svg", b"<?xml"), ("pdf", b"%PDF"), ("png", b"\x89PNG")):
+        content = (folder / "figures" / f"{name}.{extension}").read_bytes()
+        assert content.startswith(start)
+        assert len(content) > 1000
+
+
+@pytest.fixture(scope="module")
+def three_seeds(tmp_path_factory):
+    return write_study(tmp_path_factory.mktemp("results"), paper_study(seeds=[1, 2, 3]))
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_each_figure_is_drawn_in_three_formats(three_seeds, name):
+    main([name, "--study", str(three_seeds)])
+    check_written(three_seeds, name)
+    text = (three_seeds / "figures" / f"{name}.svg").read_text()
+    assert "phantom scans" in text
+    assert name == "figure1" or "emulated clock" in text
+
+
+@pytest.mark.parametrize(
+    ("script", "changes"),
+    [
+        (as_in_the_paper, {"strategies": {"strong": {}}, "workers": [1, 2], "edge": {}}),
+        (as_in_the_paper, {"strategies": {"mine": {"kind": "weak"}}, "workers": [1], "edge": {}}),
+        (not_finite, {"seeds": [1, 2, 3], "workers": [1, 8]}),
+    ],
+    ids=["one strategy", "one worker", "all diverged"],
+)
+def test_figures_of_poor_studies_are_drawn_too(tmp_path, script, changes):
+    if script is not_finite:
+        changes = {**changes, "strategies": {"strong": {}, "warmup": {}}}
+    runs = load(write_study(tmp_path, paper_study(**changes), script))
+    with theme():
+        for name, draw in FIGURE_OF_RUNS.items():
+            draw(runs).savefig(tmp_path / f"{name}.svg")
+
+
+def test_a_missing_figure_says_what_is_missing(tmp_path):
+    folder = write_study(tmp_path, paper_study(strategies={"strong": {}}, workers=[1, 2]))
+    main(["figure3", "--study", str(folder)])
+    check_written(folder, "figure3")
+    assert "No warm-up run of this study failed" in (folder / "figures" / "figure3.svg").read_text()
+
+
+@pytest.mark.parametrize("shape", [(2, 16, 16, 16), (2, 16, 16), (2, 16)])
+def test_nodules_of_any_dimension_are_drawn(tmp_path, shape):
+    folder = write_study(tmp_path, paper_study(strategies={"strong": {}}, workers=[1]))
+    values = np.random.default_rng(1).random(shape)
+    np.savez(folder / "reconstructions.npz", input=values, reconstruction=values / 2, diameter_mm=[6, 9], loss=[1, 2])
+    main(["figure1", "--study", str(folder)])
+    assert "diameter 9.0 mm" in (folder / "figures" / "figure1.svg").read_text()
+
+
+def test_unreadable_reconstructions_are_the_users_to_mend(tmp_path):
+    folder = write_study(tmp_path, paper_study(strategies={"strong": {}}, workers=[1]))
+    np.savez(folder / "reconstructions.npz", input=[1.0])
+    with pytest.raises(UserError, match="reconstructions.npz: not readable"):
+        main(["figure1", "--study", str(folder)])
+
+
+def test_figure_three_takes_the_failing_warmup_nearest_to_eight_workers(tmp_path):
+    run = failing_warmup(load(write_study(tmp_path, paper_study())))
+    assert (run.strategy, run.workers) == ("warmup", 8)
+
+
+def test_the_same_figure_has_the_same_bytes(tmp_path):
+    def digests(folder):
+        with theme():
+            save(sentence_figure("Nothing to show."), folder, "one", "label")
+        return [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())]
+
+    assert digests(tmp_path / "a") == digests(tmp_path / "b")
+
+
+def test_the_theme_leaves_nothing_behind(three_seeds):
+    before = dict(mpl.rcParams)
+    main(["edge", "--study", str(three_seeds)])
+    assert dict(mpl.rcParams) == before
+
+
+def both_clocks(tmp_path, **changes):
+    def slower(cell):
+        outcome = as_in_the_paper(cell)
+        return type(outcome)(outcome.status, outcome.losses, 1.1 * outcome.epoch_s, outcome.diverged_because)
+
+    wall = write_study(tmp_path, paper_study(clock="wall", workers=[1, 2, 4], **changes), slower, name="measured")
+    return wall, write_study(tmp_path, paper_study(workers=[1, 2, 8]), name="modelled")
+
+
+def test_the_clock_check_compares_what_both_studies_have(tmp_path):
+    wall, emulated = both_clocks(tmp_path)
+    clock_check.main(["--study", str(wall), "--other", str(emulated)])
+    table = pd.read_csv(wall / "tables" / "clock_check.csv")
+    assert set(table["workers"]) == {1, 2, 8, 32}  # warmup10 names its own numbers of workers
+    assert table["relative_error"].to_list() == pytest.approx([1 / 1.1 - 1] * len(table))
+    text = (wall / "tables" / "clock_check.md").read_text()
+    assert "Measured: study measured, wall clock" in text
+    assert "Emulated: study modelled, emulated clock (ten_gigabit network model)" in text
+    check_written(wall, "clock_check")
+
+
+def test_the_clock_check_refuses_the_clocks_the_other_way_round(tmp_path):
+    wall, emulated = both_clocks(tmp_path)
+    with pytest.raises(UserError, match="its clock is emulated; needed here: wall"):
+        clock_check.main(["--study", str(emulated), "--other", str(wall)])
+    assert not (emulated / "tables").exists()
+
+
+def test_the_clock_check_refuses_other_work(tmp_path):
+    wall, emulated = both_clocks(tmp_path, model={"components": 7})
+    with pytest.raises(UserError, match="another model"):
+        clock_check.main(["--study", str(wall), "--other", str(emulated)])
+
+
+def test_the_clock_check_says_so_if_nothing_is_common(tmp_path):
+    clock_check.write_check([], tmp_path, "label")
+    assert "no run in common" in (tmp_path / "tables" / "clock_check.md").read_text()
+    check_written(tmp_path, "clock_check")

@@ -1,0 +1,140 @@
+import json
+from dataclasses import replace
+
+import pytest
+from analysis_fixtures import as_in_the_paper, paper_study, settings_of, write_cell, write_study
+
+from strongscale.analysis.load import load
+from strongscale.cells import Cell
+from strongscale.errors import UserError
+
+STRONG = Cell("small", "strong", 2, 1)
+
+
+def edit(path, **changes):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_every_run_of_the_matrix_and_of_the_edge_is_there(tmp_path):
+    runs = load(write_study(tmp_path, paper_study(seeds=[1, 2])))
+    lines = runs.cells["line"].value_counts()
+    assert lines["matrix"] == (4 * 5 + 3) * 2
+    assert lines["edge"] == 4 * 2
+    assert set(runs.epochs["strategy"]) >= {"strong", "rate_0.001"}
+
+
+def test_the_sequential_run_stands_in_every_line(tmp_path):
+    runs = load(write_study(tmp_path, paper_study()))
+    assert runs.of("weak", 1)[0].cell == runs.of("strong", 1)[0].cell == Cell("small", "sequential", 1, 1)
+    assert len(runs.epochs_of(runs.of("weak", 1)[0])) == 20
+
+
+def test_the_label_names_clock_network_device_and_data(tmp_path):
+    runs = load(write_study(tmp_path, paper_study()))
+    expected = (
+        "emulated clock (ten_gigabit network model), CPU: Intel Xeon Platinum 8488C, 1 thread, phantom scans, seed 1"
+    )
+    assert runs.label == expected
+    wall = load(write_study(tmp_path, paper_study(clock="wall"), name="measured"))
+    assert wall.label.startswith("wall clock, ")
+    assert "emulated" not in wall.label
+
+
+def test_a_missing_result_is_named_with_the_command_that_makes_it(tmp_path):
+    folder = write_study(tmp_path, paper_study())
+    path = tmp_path / STRONG.folder / "result.json"
+    path.unlink()
+    with pytest.raises(UserError, match="strong, 2 workers, seed 1 is missing; make it with `snakemake") as error:
+        load(folder)
+    assert str(path) in str(error.value)
+
+
+def test_a_result_of_other_settings_is_refused(tmp_path):
+    folder = write_study(tmp_path, paper_study())
+    edit(tmp_path / STRONG.folder / "result.json", settings_hash="0" * 16)
+    with pytest.raises(UserError, match="another configuration; remove the folder or run it again .settings_hash"):
+        load(folder)
+
+
+def test_seconds_of_another_clock_are_never_mixed_in(tmp_path):
+    study = paper_study()
+    folder = write_study(tmp_path, study)
+    write_cell(tmp_path, replace(study, clock="wall"), STRONG, as_in_the_paper(STRONG))
+    with pytest.raises(UserError, match="clock wall, the study's is emulated"):
+        load(folder)
+
+
+def test_another_network_model_is_refused(tmp_path):
+    study = paper_study()
+    folder = write_study(tmp_path, study)
+    write_cell(tmp_path, replace(study, network="gigabit"), STRONG, as_in_the_paper(STRONG))
+    with pytest.raises(UserError, match="network gigabit, the study's is ten_gigabit"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model": {"components": 7}}, "model: components 7, the study's is 50"),
+        ({"training": {"batch_size": 64}}, "training: batch_size 64"),
+        ({"strategies": {"strong": {"kind": "weak"}}}, "strategy weak"),
+    ],
+)
+def test_a_cell_that_the_study_no_longer_asks_for_is_refused(tmp_path, changes, words):
+    study = paper_study()
+    folder = write_study(tmp_path, study)
+    write_cell(tmp_path, _changed(study, changes), STRONG, as_in_the_paper(STRONG))
+    with pytest.raises(UserError, match=words):
+        load(folder)
+
+
+def _changed(study, changes):
+    model = replace(study.model, **changes.get("model", {}))
+    training = replace(study.training, **changes.get("training", {}))
+    entries = {name: replace(study.strategies[name], **entry) for name, entry in changes.get("strategies", {}).items()}
+    return replace(study, model=model, training=training, strategies={**study.strategies, **entries})
+
+
+def test_a_cell_in_the_wrong_folder_is_refused(tmp_path):
+    study = paper_study()
+    folder = write_study(tmp_path, study)
+    settings = settings_of(study, Cell("small", "strong", 4, 1))
+    edit(tmp_path / STRONG.folder / "cell.json", workers=4)
+    edit(tmp_path / STRONG.folder / "result.json", settings_hash=settings.hash)
+    with pytest.raises(UserError, match="workers 4, the folder's is 2"):
+        load(folder)
+
+
+def test_another_target_than_the_sequential_runs_is_refused(tmp_path):
+    folder = write_study(tmp_path, paper_study())
+    edit(tmp_path / STRONG.folder / "result.json", target_loss=0.1)
+    with pytest.raises(UserError, match="target_loss 0.1, the sequential run's is"):
+        load(folder)
+
+
+def test_an_unknown_status_is_refused(tmp_path):
+    folder = write_study(tmp_path, paper_study())
+    edit(tmp_path / STRONG.folder / "result.json", status="done")
+    with pytest.raises(UserError, match="result.json: status: 'done' is not allowed"):
+        load(folder)
+
+
+def test_a_torn_epochs_table_is_refused(tmp_path):
+    folder = write_study(tmp_path, paper_study())
+    path = tmp_path / STRONG.folder / "epochs.csv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:5]))
+    with pytest.raises(UserError, match="epochs.csv: 4 epochs, but result.json says 20"):
+        load(folder)
+
+
+def test_infinite_losses_are_read_as_such(tmp_path):
+    runs = load(write_study(tmp_path, paper_study()))
+    assert runs.epochs_of(runs.of("warmup", 32)[0])["validation_loss"].tolist() == [float("inf")]
+
+
+def test_the_edge_rate_may_be_the_studys_rate(tmp_path):
+    training = {"learning_rate": "edge", "target": {"sequential_epochs": 20}, "max_epochs": 80}
+    edge = {"rates": [0.001, 0.003, 0.006]}
+    runs = load(write_study(tmp_path, paper_study(training=training, edge=edge)))
+    assert [run.base_rate for run in runs.edge] == [0.001, 0.003, 0.006]
+    assert runs.sequential[0].base_rate == 0.003

@@ -1,0 +1,141 @@
+"""The settings: each mistake is one line with its key, the value and what is allowed."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from strongscale import cells
+from strongscale.config import Study, parse
+from strongscale.errors import UserError
+from strongscale.schema import build, plain
+
+ROOT = Path(__file__).parents[1]
+RAW = yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+def changed(key, value):
+    """config.yaml with one setting replaced."""
+    raw = copy.deepcopy(RAW)
+    *path, last = key.split(".")
+    table = raw
+    for name in path:
+        table = table.setdefault(name, {})
+    table[last] = value
+    return raw
+
+
+MISTAKES = [
+    ("studies.quick.trainin", {}, ["studies.quick.trainin", "unknown key", "did you mean training?"]),
+    ("studies.quick.training.batch_size", "many", ["studies.quick.training.batch_size", "'many'", "a whole number"]),
+    ("studies.quick.training.batch_size", 0, ["studies.quick.training.batch_size", "0", "at least 1"]),
+    ("studies.quick.training.batch_size", True, ["studies.quick.training.batch_size", "True", "a whole number"]),
+    ("studies.quick.training.learning_rate", -1, ["learning_rate", "-1", "greater than 0", "edge"]),
+    ("studies.quick.training.learning_rate", "fast", ["learning_rate", "'fast'", "a number", "edge"]),
+    ("studies.quick.training.learning_rate", float("nan"), ["learning_rate", "nan"]),
+    ("studies.quick.training.target", {"sequential_epochs": 0}, ["target.sequential_epochs", "0", "at least 1"]),
+    ("studies.quick.clock", "sundial", ["studies.quick.clock", "'sundial'", "wall, emulated"]),
+    ("studies.quick.network", "pigeons", ["studies.quick.network", "'pigeons'", "gigabit"]),
+    ("studies.quick.dataset", "mnist", ["studies.quick.dataset", "'mnist'", "phantom_small"]),
+    ("studies.quick.strategies.stong", {}, ["studies.quick.strategies.stong", "no strategy 'stong'", "strong"]),
+    ("studies.quick.strategies.warmup", {"parameters": {"epoch": 3}}, ["warmup.parameters.epoch", "unknown key", "epochs?"]),
+    ("studies.quick.strategies", {}, ["studies.quick.strategies", "at least one"]),
+    ("studies.quick.workers", [1, 64], ["studies.quick.strategies.strong", "64 workers", "32 samples"]),
+    ("studies.quick.workers", [], ["studies.quick.workers", "at least one entry"]),
+    ("studies.quick.workers", [2, 2], ["studies.quick.workers", "none twice"]),
+    ("studies.quick.seeds", [-1], ["studies.quick.seeds[0]", "-1", "at least 0"]),
+    ("studies.quick.edge.rates", [], ["studies.quick.edge.rates", "at least one rate"]),
+    ("studies.quick.model.kernels", [7, 5], ["studies.quick.model.kernels", "[7, 5]", "as many as there are filters"]),
+    ("studies.quick.model.kernels", [9, 7, 5], ["studies.quick.model.kernels", "leave -2 voxels"]),
+    ("studies.paper.max_ranks", 2, ["studies.paper.max_ranks", "2", "null with clock: wall"]),
+    ("studies.phantom.like", "phantom", ["studies.phantom.like", "'phantom'", "quick"]),
+    ("studies.clock_wall.compare_clock_with", "paper", ["compare_clock_with", "'paper'", "other clock"]),
+    ("datasets.luna16.cubes", {"window_hu": [400, -1000]}, ["datasets.luna16.cubes.window_hu", "lower intensity first"]),
+    ("datasets.luna16.phantom", {}, ["datasets.luna16", "exactly one of the two"]),
+    ("datasets.luna16.num_validation", 2.5, ["datasets.luna16.num_validation", "2.5", "a whole number"]),
+    ("study", "quik", ["study", "'quik'", "quick"]),
+    ("studies", None, ["studies", "allowed"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "value", "words"), MISTAKES, ids=lambda item: item if isinstance(item, str) else "")
+def test_a_mistake_is_one_line_that_names_key_value_and_what_is_allowed(key, value, words):
+    with pytest.raises(UserError) as caught:
+        parse(changed(key, value))
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_the_projects_own_configuration_is_valid():
+    assert parse(RAW).study == "quick"
+
+
+def test_the_defaults_are_the_papers():
+    study = parse(RAW).studies["paper"]
+    settings, model = study.training, study.model
+    assert (settings.batch_size, settings.learning_rate, settings.target, settings.max_epochs) == (
+        32,
+        0.00105,
+        0.0016384,
+        400,
+    )
+    assert (settings.beta1, settings.beta2, settings.epsilon) == (0.9, 0.999, 1e-8)
+    assert (model.components, model.filters, model.kernels) == (50, (32, 32, 32), (7, 5, 3))
+    assert study.workers == (1, 2, 4, 8, 16, 32)
+    assert study.clock == "wall"
+
+
+def test_a_study_takes_what_it_does_not_say_from_the_one_it_is_like():
+    raw = changed("studies.mine", {"like": "quick", "training": {"max_epochs": 3}})
+    mine, quick = (parse(raw).studies[name] for name in ("mine", "quick"))
+    assert mine.training.max_epochs == 3
+    assert mine.training.target == quick.training.target
+    assert mine.strategies == quick.strategies
+
+
+def test_a_number_that_yaml_reads_as_text_is_a_number():
+    raw = changed("studies.quick.training.learning_rate", "1e-3")
+    assert parse(raw).studies["quick"].training.learning_rate == 0.001
+
+
+def test_settings_survive_the_way_through_json():
+    study = parse(RAW).studies["paper"]
+    assert build(Study, plain(study), "study") == study
+
+
+def test_the_papers_matrix_is_21_runs_beside_those_of_claims_5_and_9():
+    study = parse(RAW).studies["paper"]
+    names = [cell.strategy for cell in cells.all_cells("paper", study)]
+    counts = {name: names.count(name) for name in set(names)}
+    assert counts == {
+        "sequential": 1, "strong": 5, "weak": 5, "linear": 5, "warmup": 5, "warmup10": 3,
+        "rate_0.000525": 1, "rate_0.0021": 1, "rate_0.0042": 1,
+    }  # fmt: skip
+
+
+def test_one_worker_is_the_same_run_for_every_strategy():
+    study = parse(RAW).studies["quick"]
+    firsts = {cell for (_, workers, _), cell in cells.matrix("quick", study).items() if workers == 1}
+    assert len(firsts) == len(study.seeds)
+
+
+def test_a_change_of_one_line_of_the_matrix_leaves_the_other_cells_as_they_are():
+    before = parse(RAW).studies["paper"]
+    after = parse(changed("studies.paper.strategies.warmup.parameters", {"epochs": 7})).studies["paper"]
+    assert cells.own_part(before, "strong") == cells.own_part(after, "strong")
+    assert cells.own_part(before, "warmup") != cells.own_part(after, "warmup")
+
+
+def test_more_seeds_workers_or_rates_leave_the_cells_there_are_as_they_are():
+    before = parse(RAW).studies["quick"]
+    for key, value in [("workers", [1, 3]), ("seeds", [1, 2]), ("edge.rates", [0.1])]:
+        after = parse(changed(f"studies.quick.{key}", value)).studies["quick"]
+        assert cells.own_part(before, "strong") == cells.own_part(after, "strong")
+
+
+def test_a_rate_of_the_edge_that_is_the_studys_own_is_not_run_twice():
+    raw = changed("studies.paper.edge.rates", [0.00105, 0.0021])
+    assert [cell.strategy for cell in cells.edge_cells("paper", parse(raw).studies["paper"])] == ["rate_0.0021"]

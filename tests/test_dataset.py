@@ -1,0 +1,187 @@
+"""The data set: every cube once, split by scan with an exact number, and the same whatever the order of its parts."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strongscale.config import Cubes, Dataset, Phantom
+from strongscale.data import dataset, inspect
+from strongscale.data.cubes import COLUMNS
+from strongscale.data.split import validation_scans
+from strongscale.errors import UserError
+from strongscale.schema import plain
+
+SETTINGS = Dataset(phantom=Phantom(seed=5), cubes=Cubes(voxels=4), num_validation=3)
+
+
+@pytest.fixture
+def manifests(tmp_path: Path) -> list[Path]:
+    """Two subsets of three scans of two nodules each; a cube's voxels are its x coordinate."""
+    paths = []
+    for number in range(2):
+        rows = [
+            (f"1.{number}.{scan}", f"subset{number}", float(6 * number + 2 * scan + i), 2.0, 3.0, 5.0, 3, "cube")
+            for scan in range(3)
+            for i in range(1 + scan % 2)
+        ]
+        table = pd.DataFrame(rows, columns=COLUMNS)
+        path = tmp_path / f"subset{number}.csv"
+        table.to_csv(path, index=False)
+        cubes = np.ones((1, 4, 4, 4)) * table["x_mm"].to_numpy()[:, None, None, None] / 12
+        np.save(path.with_suffix(".npy"), cubes.astype(np.float32))
+        paths.append(path)
+    return paths
+
+
+def run_dataset(manifests: list[Path], output: Path, settings: Dataset = SETTINGS) -> dict[str, Any]:
+    arguments = ["--settings", json.dumps(plain(settings)), "--manifests", *map(str, manifests)]
+    dataset.main([*arguments, "--output", str(output)])
+    summary: dict[str, Any] = json.loads((output / "dataset.json").read_text())
+    return summary
+
+
+def test_every_cube_is_there_once_beside_its_row(manifests: list[Path], tmp_path: Path) -> None:
+    run_dataset(manifests, tmp_path / "made")
+    cubes = np.load(tmp_path / "made" / "cubes.npy")
+    table = pd.read_csv(tmp_path / "made" / "manifest.csv")
+    assert cubes.shape == (8, 4, 4, 4)
+    assert np.allclose(cubes[:, 0, 0, 0] * 12, table["x_mm"])
+    assert sorted(table["x_mm"]) == [0, 2, 3, 4, 6, 8, 9, 10]
+
+
+def test_the_summary_says_what_the_data_set_holds(manifests: list[Path], tmp_path: Path) -> None:
+    summary = run_dataset(manifests, tmp_path / "made")
+    samples = dataset.load(tmp_path / "made")
+    assert (summary["num_training"], summary["num_validation"]) == (5, 3)
+    assert sum(summary["num_scans"].values()) == 6
+    assert summary["provenance"] == "phantom scans, seed 5"
+    assert summary["states"] == {"cube": 8, "padded": 0, "cut": 0}
+    assert summary["null_loss"]["training"] == np.mean(np.log1p(samples.training.astype(float)) ** 2)
+    assert samples.null_loss == summary["null_loss"]["validation"]
+
+
+def test_no_scan_is_on_both_sides(manifests: list[Path], tmp_path: Path) -> None:
+    run_dataset(manifests, tmp_path / "made")
+    table = pd.read_csv(tmp_path / "made" / "manifest.csv", dtype={"seriesuid": str})
+    assert (table.groupby("seriesuid")["split"].nunique() == 1).all()
+
+
+def test_the_order_of_the_manifests_doesnt_matter(manifests: list[Path], tmp_path: Path) -> None:
+    run_dataset(manifests, tmp_path / "first")
+    run_dataset(manifests[::-1], tmp_path / "second")
+    for name in ("cubes.npy", "manifest.csv", "dataset.json"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+def test_another_split_is_another_data_set(manifests: list[Path], tmp_path: Path) -> None:
+    hashes = {
+        run_dataset(manifests, tmp_path / str(seed), Dataset(**{**vars(SETTINGS), "split_seed": seed}))["hash"]
+        for seed in range(5)
+    }
+    assert len(hashes) > 1
+
+
+def test_a_subset_without_nodules_adds_nothing(manifests: list[Path], tmp_path: Path) -> None:
+    empty = tmp_path / "subset2.csv"
+    pd.DataFrame(columns=COLUMNS).to_csv(empty, index=False)
+    np.save(empty.with_suffix(".npy"), np.empty((0, 4, 4, 4), np.float32))
+    expected = run_dataset(manifests, tmp_path / "without")["hash"]
+    assert run_dataset([empty, *manifests], tmp_path / "with")["hash"] == expected
+
+
+def test_loading_splits_the_cubes(manifests: list[Path], tmp_path: Path) -> None:
+    run_dataset(manifests, tmp_path / "made")
+    samples = dataset.load(tmp_path / "made")
+    assert samples.training.shape == (5, 4, 4, 4)
+    assert samples.validation.shape == (3, 4, 4, 4)
+
+
+def test_changed_cubes_are_noticed(manifests: list[Path], tmp_path: Path) -> None:
+    run_dataset(manifests, tmp_path / "made")
+    cubes = np.load(tmp_path / "made" / "cubes.npy")
+    cubes[0, 0, 0, 0] += 0.1
+    np.save(tmp_path / "made" / "cubes.npy", cubes)
+    with pytest.raises(UserError, match="aren't those of dataset.json"):
+        dataset.load(tmp_path / "made")
+
+
+def test_an_array_of_another_shape_is_named(manifests: list[Path], tmp_path: Path) -> None:
+    np.save(manifests[0].with_suffix(".npy"), np.zeros((4, 5, 5, 5), np.float32))
+    with pytest.raises(UserError, match=r"subset0.npy: shape \(4, 5, 5, 5\), but subset0.csv and the settings say"):
+        run_dataset(manifests, tmp_path / "made")
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_pickled_array_is_refused(manifests: list[Path], tmp_path: Path) -> None:
+    np.save(manifests[0].with_suffix(".npy"), np.array([{}], dtype=object))
+    with pytest.raises(UserError, match="subset0.npy: not a whole array"):
+        run_dataset(manifests, tmp_path / "made")
+
+
+def test_a_missing_array_is_named(manifests: list[Path], tmp_path: Path) -> None:
+    manifests[1].with_suffix(".npy").unlink()
+    with pytest.raises(UserError, match="subset1.npy: no such file"):
+        run_dataset(manifests, tmp_path / "made")
+
+
+@pytest.mark.parametrize(("dimensions", "shape"), [(3, (2, 4, 4, 4)), (2, (2, 4, 4)), (1, (2, 4))])
+def test_a_central_section_has_fewer_dimensions(dimensions: int, shape: tuple[int, ...]) -> None:
+    cubes = np.arange(128, dtype=np.float32).reshape(2, 4, 4, 4)
+    section = dataset.central_section(cubes, dimensions)
+    assert section.shape == shape
+    assert np.array_equal(section[1].ravel()[-4:], cubes[(1, *[2] * (3 - dimensions))].ravel()[-4:])
+
+
+counts_of_scans = st.lists(st.integers(1, 9), min_size=1, max_size=12)
+
+
+@given(counts=counts_of_scans, num_validation=st.integers(1, 60), seed=st.integers(0, 50))
+def test_the_split_is_exact_or_says_what_is_possible(counts: list[int], num_validation: int, seed: int) -> None:
+    sums = {0}
+    for count in counts:
+        sums |= {total + count for total in sums}
+    possible = sums - {0, sum(counts)}
+    scans = {f"scan{i}": count for i, count in enumerate(counts)}
+    if num_validation in possible:
+        chosen = validation_scans(scans, num_validation, seed)
+        assert sum(scans[name] for name in chosen) == num_validation
+        return
+    with pytest.raises(UserError, match=f"num_validation: {num_validation} of {sum(counts)} samples") as refusal:
+        validation_scans(scans, num_validation, seed)
+    named = [int(word) for word in str(refusal.value).split("nearby: ")[1].split() if word.isdigit()]
+    below = [number for number in possible if number < num_validation]
+    above = [number for number in possible if number > num_validation]
+    assert named == [*([max(below)] if below else []), *([min(above)] if above else [])]
+
+
+@given(counts=counts_of_scans, seed=st.integers(0, 50))
+def test_the_split_doesnt_depend_on_the_order_of_scans(counts: list[int], seed: int) -> None:
+    scans = {f"scan{i}": count for i, count in enumerate([*counts, 1, 1])}
+    backwards = dict(reversed(scans.items()))
+    assert validation_scans(scans, 1, seed) == validation_scans(backwards, 1, seed)
+
+
+def test_a_cube_is_written_to_its_place_in_the_patient(manifests: list[Path], tmp_path: Path) -> None:
+    run_dataset(manifests, tmp_path / "made")
+    inspect.main([str(tmp_path / "made"), "--row", "1", "--output", str(tmp_path / "nodule.nii.gz")])
+    image = nibabel.load(tmp_path / "nodule.nii.gz")
+    row = pd.read_csv(tmp_path / "made" / "manifest.csv").loc[1]
+    assert np.allclose(image.affine @ [1.5, 1.5, 1.5, 1], [-row["x_mm"], -row["y_mm"], row["z_mm"], 1])
+    assert np.array_equal(np.asarray(image.dataobj), np.load(tmp_path / "made" / "cubes.npy")[1].T)
+
+
+@pytest.mark.parametrize(("row", "name", "message"), [("8", "a.nii", "allowed: 0 to 7"), ("0", "a.png", "end it with")])
+def test_a_cube_that_isnt_there_is_refused(
+    manifests: list[Path], tmp_path: Path, row: str, name: str, message: str
+) -> None:
+    run_dataset(manifests, tmp_path / "made")
+    with pytest.raises(UserError, match=message):
+        inspect.main([str(tmp_path / "made"), "--row", row, "--output", str(tmp_path / name)])
+    assert not (tmp_path / name).exists()

@@ -1,0 +1,40 @@
+"""The four strategies of the paper, by their table."""
+
+import pytest
+
+from strongscale.strategies import kinds
+from strongscale.strategies.base import Strategy
+
+B, ETA = 32, 0.00105
+
+
+@pytest.mark.parametrize("name", ["strong", "weak", "linear", "warmup"])
+def test_with_one_worker_every_strategy_is_the_sequential_run(name):
+    strategy = kinds()[name]()
+    for epoch in (0, 1, 5, 50):
+        assert strategy.minibatch(B, 1, epoch) == B
+        assert strategy.learning_rate(ETA, 1, epoch) == ETA
+
+
+@pytest.mark.parametrize(
+    ("name", "batch", "rate"), [("strong", B, ETA), ("weak", 8 * B, ETA), ("linear", 8 * B, 8 * ETA)]
+)
+def test_minibatch_and_rate_at_eight_workers(name, batch, rate):
+    strategy = kinds()[name]()
+    assert strategy.minibatch(B, 8, 0) == batch
+    assert strategy.learning_rate(ETA, 8, 0.0) == pytest.approx(rate)
+
+
+def test_warmup_grows_linearly_to_n_times_eta_and_stays():
+    strategy = kinds()["warmup"]()
+    rates = [strategy.learning_rate(ETA, 8, epochs) for epochs in (0, 2.5, 5, 6, 100)]
+    assert rates == pytest.approx([ETA, 4.5 * ETA, 8 * ETA, 8 * ETA, 8 * ETA])
+
+
+def test_the_length_of_the_warmup_is_a_parameter():
+    assert kinds()["warmup"](epochs=10.0).learning_rate(ETA, 3, 5.0) == pytest.approx(2 * ETA)
+
+
+def test_every_file_of_the_folder_is_a_strategy():
+    assert {"strong", "weak", "linear", "warmup"} <= kinds().keys()
+    assert all(issubclass(kind, Strategy) for kind in kinds().values())

@@ -1,0 +1,202 @@
+"""The training loop: the same path however the work is shared out."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from conftest import mpirun, write_dataset
+
+from strongscale import order, train
+from strongscale.config import SequentialEpochs
+from strongscale.errors import UserError
+from strongscale.loss import msle
+from strongscale.world import World
+
+
+def losses(trainer):
+    """The validation losses of a run, epoch by epoch."""
+    return np.array(trainer.journal.validation)
+
+
+@pytest.mark.parametrize("workers", [2, 3, 7, 16])  # 16: one sample a worker; the last batch has 2 samples
+def test_strong_scaling_follows_the_sequential_path(run_cell, workers):
+    sequential, strong = run_cell("sequential"), run_cell("strong", workers)
+    np.testing.assert_allclose(losses(strong), losses(sequential), rtol=1e-4)
+    np.testing.assert_allclose(strong.journal.training, sequential.journal.training, rtol=1e-4)
+
+
+def test_a_step_is_adam_on_the_mean_gradient_of_the_whole_minibatch(run_cell):
+    """Against plain PyTorch: one model, one batch, the mean of the samples' losses."""
+    trainer = run_cell("strong", 3, max_epochs=1)
+    expected = train.prepare(trainer.journal._path.parent, World())
+    model, cubes = expected.model, expected.training
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+    for minibatch in torch.from_numpy(order.epoch_order(len(cubes), 1, 0)).split(16):
+        optimizer.zero_grad()
+        msle(model(cubes[minibatch]), cubes[minibatch]).mean().backward()
+        optimizer.step()
+    for ours, theirs in zip(trainer.model.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_the_loss_is_the_papers(run_cell):
+    prediction, cubes = torch.rand(3, 4, 4, 4), torch.rand(3, 4, 4, 4)
+    expected = [
+        np.mean((np.log(1 + p) - np.log(1 + c)) ** 2) for p, c in zip(prediction.numpy(), cubes.numpy(), strict=True)
+    ]
+    np.testing.assert_allclose(msle(prediction, cubes), expected, rtol=1e-5)
+
+
+def test_weak_scaling_takes_larger_minibatches_at_the_same_rate(run_cell):
+    trainer = run_cell("weak", 2)
+    assert [epoch.step for epoch in trainer.journal.epochs] == [2, 4, 6]  # 50 samples in batches of 32
+    assert {epoch.learning_rate for epoch in trainer.journal.epochs} == {0.003}
+    assert [epoch.samples for epoch in trainer.journal.epochs] == [50, 100, 150]
+
+
+def test_the_linear_rule_takes_n_times_the_rate(run_cell):
+    assert run_cell("linear", 2, max_epochs=1).journal.epochs[0].learning_rate == pytest.approx(0.006)
+
+
+def test_warmup_raises_the_rate_step_by_step(run_cell):
+    trainer = run_cell("warmup", 2, parameters={"epochs": 2})
+    assert [epoch.learning_rate for epoch in trainer.journal.epochs] == pytest.approx([0.00375, 0.00525, 0.006])
+
+
+def test_the_validation_loss_is_that_of_every_sample_once(run_cell):
+    trainer = run_cell("sequential", max_epochs=1)
+    with torch.no_grad():
+        each = [float(msle(trainer.model(cube[None]), cube[None])) for cube in trainer.validation]
+    assert len(each) == 19
+    assert losses(trainer)[0] == pytest.approx(np.mean(each), rel=1e-5)
+
+
+def test_training_learns(run_cell):
+    trainer = run_cell("sequential", max_epochs=10)
+    assert losses(trainer)[-1] < 0.6 * trainer.null_loss
+
+
+def test_two_dimensions_and_one_train_too(make_cell):
+    for dimensions in (2, 1):
+        folder = make_cell("strong", 2, max_epochs=1, name=f"flat{dimensions}")
+        raw = json.loads((folder / "cell.json").read_text())
+        raw["model"]["dimensions"] = dimensions
+        (folder / "cell.json").write_text(json.dumps(raw))
+        trainer = train.prepare(folder, World())
+        trainer.run()
+        assert trainer.training.ndim == 1 + dimensions
+        assert np.isfinite(losses(trainer)).all()
+
+
+def test_a_rate_far_too_high_is_diverged_and_not_a_crash(make_cell):
+    folder = make_cell("sequential", learning_rate=1e30, max_epochs=20)
+    train.train(folder, World())
+    result = json.loads((folder / "result.json").read_text())
+    assert result["status"] == "diverged"
+    assert result["diverged_because"] in ("not finite", "collapsed")
+    assert result["time_to_target_s"] is None
+
+
+def test_a_result_tells_its_whole_story(make_cell):
+    folder = make_cell("strong", 3, target=0.5)
+    train.train(folder, World())
+    result = json.loads((folder / "result.json").read_text())
+    assert (result["status"], result["epochs_to_target"], result["samples_to_target"]) == ("converged", 1, 50)
+    assert result["clock"] == "emulated"
+    assert result["network"] == "gigabit"
+    assert result["ranks"] == 1
+    assert result["workers"] == 3
+    assert result["parts"]["communication_s"] > 0
+    for key in ("hosts", "device", "versions", "settings_hash", "code_hash", "started_at", "startup_s"):
+        assert result[key]
+    assert {path.name for path in folder.iterdir()} == {"cell.json", "epochs.csv", "result.json", "weights.safetensors"}
+
+
+def test_a_sequential_run_that_sets_the_target_converges_at_its_best_epoch(make_cell):
+    folder = make_cell("sequential", target=SequentialEpochs(sequential_epochs=4))
+    train.train(folder, World())
+    result = json.loads((folder / "result.json").read_text())
+    assert (result["status"], result["epochs"]) == ("converged", 4)
+    assert result["target_loss"] == result["best_validation_loss"]
+
+
+def test_emulated_seconds_are_the_sum_of_their_parts(run_cell):
+    last = run_cell("strong", 4).journal.epochs[-1]
+    assert last.time_s == pytest.approx(last.compute_s + last.communication_s + last.evaluation_s)
+    assert last.compute_s > 0
+    assert last.evaluation_s > 0
+
+
+def test_wall_seconds_hold_their_parts(run_cell):
+    last = run_cell("sequential", clock="wall").journal.epochs[-1]
+    assert last.time_s >= last.compute_s + last.communication_s + last.evaluation_s > 0
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_ranks_change_nothing_but_rounding(make_cell, run_cell, ranks):
+    """Several workers a rank, unevenly: 4 workers on 3 ranks."""
+    folder = make_cell("strong", 4)
+    answer = mpirun(ranks, "strongscale.train", folder)
+    assert answer.returncode == 0, answer.stderr
+    rows = np.genfromtxt(folder / "epochs.csv", delimiter=",", names=True)
+    alone = run_cell("strong", 4, name="alone")
+    np.testing.assert_allclose(rows["validation_loss"], losses(alone), rtol=1e-4)
+    assert json.loads((folder / "result.json").read_text())["ranks"] == ranks
+
+
+def test_the_validation_loss_of_the_same_weights_is_equal_for_every_number_of_ranks(make_cell):
+    """At a rate too small to move the weights, only the evaluation is left to differ."""
+    values = []
+    for ranks in (1, 2, 3):
+        folder = make_cell("strong", 3, name=f"ranks{ranks}", learning_rate=1e-30, max_epochs=1)
+        assert mpirun(ranks, "strongscale.train", folder).returncode == 0
+        values.append((folder / "epochs.csv").read_text().splitlines()[1].split(",")[5])
+    assert len(set(values)) == 1
+
+
+def test_the_wall_clock_runs_a_rank_a_worker(make_cell):
+    folder = make_cell("weak", 2, clock="wall")
+    answer = mpirun(2, "strongscale.train", folder)
+    assert answer.returncode == 0, answer.stderr
+    result = json.loads((folder / "result.json").read_text())
+    assert (result["clock"], result["network"], result["ranks"]) == ("wall", None, 2)
+    assert result["parts"]["communication_s"] > 0
+
+
+def test_the_log_has_a_line_an_epoch_with_the_time_left(make_cell):
+    answer = mpirun(1, "strongscale.train", make_cell("sequential"))
+    lines = [line for line in answer.stderr.splitlines() if " epoch " in line]
+    assert len(lines) == 3
+    assert "at most" in lines[0]
+    assert "exhausted" in lines[-1]
+
+
+BAD_RUNS = [
+    (3, {"workers": 2}, "at most one rank a worker"),
+    (1, {"workers": 2, "clock": "wall"}, "needs a rank a worker"),
+]
+
+
+@pytest.mark.parametrize(("ranks", "settings", "words"), BAD_RUNS)
+def test_a_wrong_number_of_ranks_is_refused(make_cell, ranks, settings, words):
+    with pytest.raises(UserError, match=words):
+        train.prepare(make_cell("strong", **settings), SimpleNamespace(size=ranks, rank=0, local_rank=0))
+
+
+def test_another_data_set_than_the_cells_is_refused(make_cell, tmp_path):
+    folder = make_cell("sequential")
+    write_dataset(tmp_path / "other", seed=5)
+    raw = json.loads((folder / "cell.json").read_text())
+    raw["dataset"] = str(tmp_path / "other")
+    (folder / "cell.json").write_text(json.dumps(raw))
+    with pytest.raises(UserError, match="not the data set"):
+        train.prepare(folder, World())
+
+
+def test_a_missing_cell_is_one_line_and_no_traceback(tmp_path):
+    answer = mpirun(1, "strongscale.train", tmp_path / "nowhere")
+    assert answer.returncode != 0
+    assert "cell.json: no such file" in answer.stderr
+    assert "Traceback" not in answer.stderr

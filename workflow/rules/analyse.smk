@@ -1,0 +1,145 @@
+"""Cells -> tables, claims, figures. Takes a study's results; makes what a reader looks at, in the report too."""
+
+
+rule tables:
+    """Take all results of a study; make its tables, the paper's Tables I and II among them."""
+    input:
+        code=f"{CODE}/analysis/tables.py",
+        study="results/{study}/study.json",
+        results=all_results,
+    output:
+        multiext(
+            "results/{study}/tables/",
+            *["cells.csv", "edge.csv", "where_time_goes.csv"],
+            *expand("{table}.{form}", table=READABLE_TABLES, form=["csv", "md", "tex"]),
+        ),
+        *[
+            report(
+                f"results/{{study}}/tables/{table}.html",
+                caption=f"../report/{table}.rst",
+                category="Tables",
+                labels={"table": title},
+            )
+            for table, title in READABLE_TABLES.items()
+        ],
+    log:
+        "results/{study}/logs/tables.log",
+    conda:
+        "../../envs/analyse.yaml"
+    params:
+        folder="results/{study}",
+        clock=clock_in_words,
+    shell:
+        "{PYTHON} -m strongscale.analysis.tables --study {params.folder:q} 2> {log:q}"
+
+
+rule speedup:
+    """Take the results of strong scaling; make the fit of the paper's speed-up law."""
+    input:
+        code=f"{CODE}/analysis/speedup.py",
+        study="results/{study}/study.json",
+        results=all_results,
+    output:
+        "results/{study}/tables/speedup_law.csv",
+        "results/{study}/tables/speedup_law.md",
+        page=report(
+            "results/{study}/tables/speedup_law.html",
+            caption="../report/speedup_law.rst",
+            category="Tables",
+            labels={"table": "Speed-up law"},
+        ),
+    log:
+        "results/{study}/logs/speedup.log",
+    conda:
+        "../../envs/analyse.yaml"
+    params:
+        folder="results/{study}",
+        clock=clock_in_words,
+    shell:
+        "{PYTHON} -m strongscale.analysis.speedup --study {params.folder:q} 2> {log:q}"
+
+
+rule claims:
+    """Take all results of a study; make the verdicts on the paper's ten claims."""
+    input:
+        code=f"{CODE}/analysis/claims.py",
+        study="results/{study}/study.json",
+        results=all_results,
+    output:
+        table="results/{study}/claims.csv",
+        text="results/{study}/claims.md",
+        page=report(
+            "results/{study}/claims.html",
+            caption="../report/claims.rst",
+            category="Claims",
+            labels={"table": "The ten claims"},
+        ),
+    log:
+        "results/{study}/logs/claims.log",
+    conda:
+        "../../envs/analyse.yaml"
+    params:
+        folder="results/{study}",
+        clock=clock_in_words,
+    shell:
+        "{PYTHON} -m strongscale.analysis.claims --study {params.folder:q} 2> {log:q}"
+
+
+rule figures:
+    """Take all results of a study; make its figures, the paper's 1 to 5 among them."""
+    input:
+        code=f"{CODE}/analysis/figures.py",
+        study="results/{study}/study.json",
+        reconstructions="results/{study}/reconstructions.npz",
+        results=all_results,
+    output:
+        expand("results/{{study}}/figures/{figure}.{form}", figure=FIGURES, form=["svg", "pdf"]),
+        *[
+            report(
+                f"results/{{study}}/figures/{figure}.png",
+                caption=f"../report/{figure}.rst",
+                category="Figures",
+                labels={"figure": title},
+            )
+            for figure, title in FIGURES.items()
+        ],
+    log:
+        "results/{study}/logs/figures.log",
+    conda:
+        "../../envs/analyse.yaml"
+    params:
+        folder="results/{study}",
+        clock=clock_in_words,
+        figures=list(FIGURES),
+    shell:
+        "{PYTHON} -m strongscale.analysis.figures --study {params.folder:q} {params.figures} 2> {log:q}"
+
+
+rule clock_check:
+    """Take two studies of the same cells on the two clocks; make the error of the emulation."""
+    input:
+        code=f"{CODE}/analysis/clock_check.py",
+        study="results/{study}/study.json",
+        results=all_results,
+        other_study=other_clock_study,
+        other_results=other_clock_results,
+    output:
+        "results/{study}/tables/clock_check.csv",
+        "results/{study}/tables/clock_check.md",
+        expand("results/{{study}}/figures/clock_check.{form}", form=["svg", "pdf"]),
+        shown=report(
+            "results/{study}/figures/clock_check.png",
+            caption="../report/clock_check.rst",
+            category="Figures",
+            labels={"figure": "Emulated against wall clock"},
+        ),
+    log:
+        "results/{study}/logs/clock_check.log",
+    conda:
+        "../../envs/analyse.yaml"
+    params:
+        folder="results/{study}",
+        other=other_clock_folder,
+        clock=clock_in_words,
+    shell:
+        "{PYTHON} -m strongscale.analysis.clock_check --study {params.folder:q} --other {params.other:q} 2> {log:q}"

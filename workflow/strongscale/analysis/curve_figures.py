@@ -1,0 +1,154 @@
+"""Figures of losses: over epochs, over time, and over the learning rate."""
+
+import math
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from strongscale.analysis.runs import DIVERGED, Run, StudyRuns
+from strongscale.analysis.style import GREY, Look, looks, new_figure, plain_log_numbers, sentence_figure
+
+ZOOM_EPOCHS = 5
+WARMUP_FIGURE_WORKERS = 8
+EDGE_OUTCOMES = {"trained": "o", "collapsed": "X", "not finite": "^"}
+
+
+def warmup_figure(runs: StudyRuns) -> Figure:
+    """Figure 3: the losses of a failing warm-up, its learning rate below, the first epochs larger beside them."""
+    run = failing_warmup(runs)
+    if run is None:
+        return sentence_figure(
+            "No warm-up run of this study failed to reach the target, so its failure can't be shown."
+        )
+    epochs = runs.epochs_of(run)
+    num_zoomed = min(ZOOM_EPOCHS, len(epochs))
+    figure = new_figure(4.4)
+    panels = figure.subplots(2, 2, sharex="col", gridspec_kw={"width_ratios": [1.7, 1], "height_ratios": [2.6, 1]})
+    for column, part in enumerate((epochs, epochs[:num_zoomed])):
+        losses, rates = panels[0][column], panels[1][column]
+        _draw_losses(losses, part, run)
+        rates.plot(part["epoch"], part["learning_rate"], color="black", marker=".", linewidth=1)
+        rates.ticklabel_format(axis="y", style="sci", scilimits=(-3, -3), useMathText=True)
+        rates.set_xlabel("epoch")
+        rates.xaxis.get_major_locator().set_params(integer=True)
+    panels[0][0].set_ylabel("loss")
+    panels[1][0].set_ylabel("learning rate")
+    panels[0][0].set_title(f"{run.strategy}, {run.workers} workers, seed {run.seed}: {run.result.outcome}", fontsize=9)
+    panels[0][1].set_title(f"the first {num_zoomed} epochs", fontsize=9)
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=4)
+    return figure
+
+
+def failing_warmup(runs: StudyRuns) -> Run | None:
+    """The paper's warm-up at 8 workers if it failed here, else the failing run nearest to that."""
+    failed = [run for name in runs.entries("warmup") for run in runs.scaled(name) if not run.result.converged]
+    failed = [run for run in failed if run.result.epochs]
+    return min(failed, key=_distance_from_paper, default=None)
+
+
+def _distance_from_paper(run: Run) -> tuple[bool, float, bool, int]:
+    """The entry named warmup first, then 8 workers, then diverged rather than exhausted, then the first seed."""
+    away = abs(float(np.log2(run.workers / WARMUP_FIGURE_WORKERS)))
+    return run.strategy != "warmup", away, run.result.status != DIVERGED, run.seed
+
+
+def _draw_losses(axes: Axes, epochs: pd.DataFrame, run: Run) -> None:
+    for (column, name), look in zip(
+        {"training_loss": "training", "validation_loss": "validation"}.items(), looks(range(2)).values(), strict=True
+    ):
+        axes.plot(epochs["epoch"], _finite(epochs[column]), label=name, **look.line(markersize=3.5, linewidth=1.3))
+    if run.result.null_loss is not None:
+        axes.axhline(run.result.null_loss, color=GREY, linestyle=":", label="predicting zero")
+    if run.result.target_loss is not None:
+        axes.axhline(run.result.target_loss, color=GREY, linestyle="--", linewidth=1, label="target")
+    axes.set_ylim(bottom=0)
+
+
+def _finite(losses: pd.Series) -> "pd.Series[float]":
+    return losses.where(np.isfinite(losses))
+
+
+def strong_figure(runs: StudyRuns) -> Figure:
+    """Figure 4: validation loss against time, strong scaling."""
+    return _loss_by_time(runs, "strong", "Strong scaling: validation loss against time")
+
+
+def weak_figure(runs: StudyRuns) -> Figure:
+    """Figure 5: validation loss against time, weak scaling without a change of the rate."""
+    return _loss_by_time(runs, "weak", "Weak scaling, the rate unchanged: validation loss against time")
+
+
+def _loss_by_time(runs: StudyRuns, strategy: str, title: str) -> Figure:
+    """A look a number of workers; the first seed opaque, the others faint."""
+    workers = runs.workers(strategy)
+    if not workers:
+        return sentence_figure(f"This study has no {strategy} scaling, so its losses can't be shown.")
+    losses = runs.epochs.loc[runs.epochs["strategy"] == strategy, "validation_loss"]
+    if not np.isfinite(losses).any():
+        return sentence_figure(f"No {strategy} scaling run of this study has a finite validation loss to show.")
+    figure = new_figure()
+    axes = figure.add_subplot()
+    for count, look in looks(workers, "viridis").items():
+        for position, run in enumerate(runs.of(strategy, count)):
+            _draw_curve(axes, runs.epochs_of(run), look, str(count) if position == 0 else None)
+    targets = sorted({run.result.target_loss for run in runs.sequential if run.result.target_loss is not None})
+    name = "target" if len(targets) == 1 else "target of each seed"
+    for position, target in enumerate(targets):
+        axes.axhline(target, color=GREY, linestyle="--", linewidth=1, label=None if position else name)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    plain_log_numbers(axes.xaxis)
+    plain_log_numbers(axes.yaxis)
+    axes.set_xlabel("time since training began (s)")
+    axes.set_ylabel("validation loss")
+    axes.set_title(title)
+    axes.legend(title="workers\n(faint: other seeds)" if len(runs.study.seeds) > 1 else "workers")
+    return figure
+
+
+def _draw_curve(axes: Axes, epochs: pd.DataFrame, look: Look, name: str | None) -> None:
+    every = max(1, len(epochs) // 12)
+    line = look.line(linewidth=1.3, markersize=4.5, markevery=every, alpha=1.0 if name else 0.35)
+    axes.plot(epochs["time_s"], _finite(epochs["validation_loss"]), label=name, **line)
+
+
+def edge_figure(runs: StudyRuns) -> Figure:
+    """How the sequential run ends at each learning rate."""
+    if not runs.edge:
+        return sentence_figure("This study tries no other learning rates in the sequential run (edge.rates).")
+    figure = new_figure(3.8)
+    axes = figure.add_subplot()
+    null_loss = runs.null_loss
+    everyone = [*runs.edge, *runs.sequential]
+    finite = [run.result.final_validation_loss or 0.0 for run in everyone]
+    top = 1.12 * max([*finite, null_loss or 0.0])
+    outcomes = looks(list(EDGE_OUTCOMES))
+    for outcome, marker in EDGE_OUTCOMES.items():
+        found = [run for run in everyone if edge_outcome(run) == outcome]
+        heights = [top if outcome == "not finite" else run.result.final_validation_loss or math.nan for run in found]
+        name = outcome if outcome != "not finite" else "not finite (no value; at the top)"
+        axes.scatter(
+            [run.base_rate for run in found], heights, marker=marker, label=name, s=38, color=outcomes[outcome].color
+        )
+    if null_loss is not None:
+        axes.axhline(null_loss, color=GREY, linestyle=":", label="predicting zero")
+    for position, rate in enumerate(sorted({run.base_rate for run in runs.sequential})):
+        axes.axvline(rate, color=GREY, linestyle="--", linewidth=1, label=None if position else "the study's rate")
+    axes.set_xscale("log")
+    rates = sorted({run.base_rate for run in everyone})
+    axes.set_xticks(rates, [f"{rate:g}" for rate in rates], rotation=45, ha="right")
+    axes.xaxis.minorticks_off()
+    axes.set_ylim(0, 1.08 * top)
+    axes.set_xlabel("learning rate of the sequential run")
+    axes.set_ylabel("final validation loss")
+    axes.set_title("Where the learning rate becomes too large")
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return figure
+
+
+def edge_outcome(run: Run) -> str:
+    """trained, collapsed or not finite."""
+    return run.result.diverged_because or "trained"

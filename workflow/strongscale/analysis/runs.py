@@ -1,0 +1,190 @@
+"""The runs of one study, in memory: what all tables, figures and verdicts are made from."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pandas as pd
+
+from strongscale.cells import Cell, CellSettings
+from strongscale.config import Study
+
+CONVERGED = "converged"
+EXHAUSTED = "exhausted"
+DIVERGED = "diverged"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """result.json, as far as the analysis reads it."""
+
+    status: Annotated[Literal["converged", "exhausted", "diverged"], "how the run ended"]
+    diverged_because: Annotated[Literal["not finite", "collapsed"] | None, "null unless diverged"] = None
+    clock: Annotated[Literal["wall", "emulated"], "how seconds were obtained"]
+    network: Annotated[str | None, "name of the modelled network; null on the wall clock"]
+    target_loss: Annotated[float | None, "the validation loss to reach; null for tries at other rates"]
+    epochs_to_target: Annotated[int | None, "null unless converged"]
+    samples_to_target: Annotated[int | None, "null unless converged"]
+    time_to_target_s: Annotated[float | None, "null unless converged"]
+    epochs: Annotated[int, "epochs done"]
+    time_s: Annotated[float, "seconds of training in all"]
+    best_validation_loss: Annotated[float | None, "null if none was finite"]
+    final_validation_loss: Annotated[float | None, "null if not finite"]
+    null_loss: Annotated[float | None, "the loss of predicting zero"]
+    learning_rate: Annotated[float, "as the run records it; `Run.base_rate` is eta"]
+    parts: Annotated[dict[str, float], "where time_s went"]
+    startup_s: Annotated[float | None, "seconds before training began; not in time_s"]
+    ranks: Annotated[int, "MPI processes"]
+    hosts: Annotated[tuple[str, ...], "machines"]
+    device: Annotated[str, "what computed"]
+    versions: Annotated[dict[str, Any], "of the software"]
+    git_commit: Annotated[str | None, "of this repository"]
+    settings_hash: Annotated[str, "of the cell's settings"]
+    code_hash: Annotated[str | None, "of the program"]
+    started_at: Annotated[Any, "when"]
+    attempts: Annotated[int, "how often the run was started"]
+
+    @property
+    def converged(self) -> bool:
+        """Whether the target was reached."""
+        return self.status == CONVERGED
+
+    @property
+    def outcome(self) -> str:
+        """The status in words, as tables show it."""
+        if self.status == DIVERGED:
+            return f"diverged ({self.diverged_because})"
+        if self.status == EXHAUSTED:
+            return f"exhausted at {self.epochs} epochs"
+        return self.status
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One entry of the matrix, or one sequential run at another rate, and the cell that stands for it."""
+
+    line: Literal["matrix", "edge"]
+    strategy: str
+    kind: str
+    workers: int
+    seed: int
+    cell: Cell
+    settings: CellSettings
+    result: Result
+
+    @property
+    def base_rate(self) -> float:
+        """The learning rate that the strategy starts from, eta."""
+        return float(self.settings.training.learning_rate)
+
+    def row(self) -> dict[str, Any]:
+        """All of the run in one flat row."""
+        result = self.result
+        plain = {name: getattr(result, name) for name in _PLAIN_COLUMNS}
+        parts = {f"{part}_s": result.parts.get(f"{part}_s", math.nan) for part in PARTS}
+        texts = {
+            "hosts": " ".join(result.hosts),
+            "versions": " ".join(f"{name}={version}" for name, version in sorted(result.versions.items())),
+            "cell": self.cell.folder,
+        }
+        own = {name: getattr(self, name) for name in ("line", "strategy", "kind", "workers", "seed")}
+        return {**own, **plain, **parts, **texts}
+
+
+PARTS = ("compute", "communication", "evaluation")
+_TEXT_COLUMNS = ("parts", "hosts", "versions")
+_PLAIN_COLUMNS = tuple(name for name in Result.__dataclass_fields__ if name not in _TEXT_COLUMNS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRuns:
+    """Every run of a study. The sequential run stands in each line of the matrix, as its run with one worker."""
+
+    folder: Path
+    name: str
+    study: Study
+    data: str
+    runs: tuple[Run, ...]
+    epochs: pd.DataFrame
+
+    @property
+    def cells(self) -> pd.DataFrame:
+        """One row a run."""
+        return pd.DataFrame([run.row() for run in self.runs])
+
+    @property
+    def matrix(self) -> list[Run]:
+        """The runs of the matrix."""
+        return [run for run in self.runs if run.line == "matrix"]
+
+    @property
+    def edge(self) -> list[Run]:
+        """The sequential runs at other learning rates, by rate."""
+        edge = (run for run in self.runs if run.line == "edge")
+        return sorted(edge, key=lambda run: (run.base_rate, run.seed))
+
+    @property
+    def sequential(self) -> list[Run]:
+        """The sequential run of each seed."""
+        return self.of(next(iter(self.study.strategies)), 1)
+
+    def of(self, strategy: str, workers: int) -> list[Run]:
+        """The runs of one entry of the matrix, by seed."""
+        found = [run for run in self.matrix if (run.strategy, run.workers) == (strategy, workers)]
+        return sorted(found, key=lambda run: run.seed)
+
+    def scaled(self, strategy: str) -> list[Run]:
+        """All runs of a line of the matrix with more than one worker."""
+        return [run for run in self.matrix if run.strategy == strategy and run.workers > 1]
+
+    def workers(self, strategy: str) -> list[int]:
+        """The numbers of workers of a line of the matrix, rising; none if the study hasn't that line."""
+        return list(self.study.workers_of(strategy)) if strategy in self.study.strategies else []
+
+    def entries(self, kind: str) -> list[str]:
+        """The lines of the matrix that are of one kind."""
+        return [name for name, entry in self.study.strategies.items() if (entry.kind or name) == kind]
+
+    def epochs_of(self, run: Run) -> pd.DataFrame:
+        """The epochs of one run, in order."""
+        table = self.epochs
+        chosen = (table["strategy"] == run.strategy) & (table["workers"] == run.workers) & (table["seed"] == run.seed)
+        return table[chosen].sort_values("epoch").reset_index(drop=True)
+
+    @property
+    def all_workers(self) -> list[int]:
+        """Every number of workers of the matrix, rising."""
+        return sorted({run.workers for run in self.matrix})
+
+    @property
+    def null_loss(self) -> float | None:
+        """The loss of predicting zero on the validation samples."""
+        return next((run.result.null_loss for run in self.runs if run.result.null_loss is not None), None)
+
+    @property
+    def clock(self) -> str:
+        """The clock in words."""
+        if self.study.clock == "wall":
+            return "wall clock"
+        return f"emulated clock ({network_name(self.study)} network model)"
+
+    @property
+    def label(self) -> str:
+        """Clock, device and data: what must stand under every number of this study."""
+        devices = sorted({run.result.device for run in self.runs})
+        return ", ".join([self.clock, " and ".join(devices), self.data])
+
+
+def network_name(study: Study) -> str:
+    """The name of the modelled network; `custom` if the study spells out its numbers."""
+    return study.network if isinstance(study.network, str) else "custom"
+
+
+def in_words(items: Iterable[object]) -> str:
+    """1, 2 and 3."""
+    texts = [str(item) for item in items]
+    if len(texts) < 2:
+        return "".join(texts)
+    return f"{', '.join(texts[:-1])} and {texts[-1]}"

@@ -1,0 +1,186 @@
+"""Write the tables of a study: every run, what reaching the target took, and the paper's Tables I and II."""
+
+import argparse
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from strongscale.analysis import paper
+from strongscale.analysis.load import load
+from strongscale.analysis.output import number, write_csv, write_readable
+from strongscale.analysis.runs import PARTS, Result, Run, StudyRuns
+from strongscale.analysis.statistics import (
+    NOT_REACHED,
+    Summary,
+    coverage,
+    efficiency,
+    of_results,
+)
+from strongscale.command import run as run_command
+
+COSTS: dict[str, tuple[str, Callable[[Result], float | None]]] = {
+    "time_to_target": ("Seconds to the target validation loss", lambda result: result.time_to_target_s),
+    "epochs_to_target": ("Epochs to the target validation loss", lambda result: result.epochs_to_target),
+    "samples_to_target": ("Samples seen before the target validation loss", lambda result: result.samples_to_target),
+}
+
+
+def main(arguments: list[str]) -> None:
+    """Read a study's folder and write its folder `tables`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--study", type=Path, required=True, help="folder of the study, results/<name>")
+    options = parser.parse_args(arguments)
+    write_tables(load(options.study), options.study / "tables")
+
+
+def write_tables(runs: StudyRuns, folder: Path) -> None:
+    """Write every table of this module into `folder`."""
+    rows = [run.row() for run in runs.runs]
+    write_csv(folder / "cells.csv", [{key: row[key] for key in row if key != "clock"} for row in rows], runs.clock)
+    for name, (title, value) in COSTS.items():
+        _write_cost(folder / name, runs, title, value)
+    _write_efficiencies(folder / "table1", runs, tuple(paper.TABLE_1), "Efficiency of strong scaling (paper: Table I)")
+    _write_efficiencies(
+        folder / "table2", runs, tuple(paper.TABLE_2), "Efficiency of the weak scaling strategies (paper: Table II)"
+    )
+    _write_edge(folder / "edge.csv", runs)
+    _write_parts(folder / "where_time_goes.csv", runs)
+
+
+def caption(runs: StudyRuns, title: str) -> str:
+    """What a table shows, of how many seeds, and on which clock, device and data."""
+    num_seeds = len(runs.study.seeds)
+    spread = "one seed"
+    if num_seeds > 1:
+        spread = (
+            f"median of {num_seeds} seeds [smallest, largest]; the interval encloses the true median "
+            f"with a probability of {100 * coverage(num_seeds):.3g} %"
+        )
+    return f"{title}. Study {runs.name}: {spread}. Clock, device and data: {runs.label}."
+
+
+def text_of(summary: Summary, show: Callable[[float], str] = number) -> str:
+    """A cell of a readable table: the median and its interval, or why there is none."""
+    if not summary.reached:
+        return summary.status
+    interval = interval_of(summary, show)
+    incomplete = f" ({summary.status})" if summary.num_converged < summary.num_runs else ""
+    return f"{show(summary.median)} {interval}{incomplete}".strip() if interval else show(summary.median)
+
+
+def interval_of(summary: Summary, show: Callable[[float], str] = number) -> str:
+    """[smallest, largest]; an end at a run that never reached the target has no number."""
+    if summary.num_runs < 2 or not summary.reached:
+        return ""
+    return f"[{show(summary.low) or NOT_REACHED}, {show(summary.high) or NOT_REACHED}]"
+
+
+def _write_cost(path: Path, runs: StudyRuns, title: str, value: Callable[[Result], float | None]) -> None:
+    rows: list[dict[str, Any]] = []
+    readable: list[dict[str, str]] = []
+    for workers in runs.all_workers:
+        texts = {"workers": str(workers)}
+        for strategy in runs.study.strategies:
+            found = runs.of(strategy, workers)
+            summary = of_results(found, value)
+            if found:
+                rows.append({"strategy": strategy, "workers": workers, **_numbers(summary)})
+            texts[strategy] = text_of(summary) if found else "not run"
+        readable.append(texts)
+    write_csv(path.with_suffix(".csv"), rows, runs.clock)
+    write_readable(path, pd.DataFrame(readable), caption(runs, title))
+
+
+def _numbers(summary: Summary) -> dict[str, Any]:
+    return {
+        "median": summary.median,
+        "interval_low": summary.low,
+        "interval_high": summary.high,
+        "interval_coverage": summary.coverage,
+        "num_runs": summary.num_runs,
+        "num_converged": summary.num_converged,
+        "status": summary.status,
+    }
+
+
+def _write_efficiencies(path: Path, runs: StudyRuns, strategies: Sequence[str], title: str) -> None:
+    """The paper's table, ours beside it; a strategy that the study hasn't is left out."""
+    rows: list[dict[str, Any]] = []
+    readable: list[dict[str, str]] = []
+    present = [strategy for strategy in strategies if strategy in runs.study.strategies]
+    for workers in sorted({count for strategy in present for count in runs.workers(strategy)}):
+        texts = {"workers": str(workers)}
+        for strategy in present:
+            found = bool(runs.of(strategy, workers))
+            summary = efficiency(runs, strategy, workers)
+            published = paper.EFFICIENCY[strategy].get(workers)
+            if found:
+                numbers = {"paper_percent": published, **_numbers(summary)}
+                rows.append({"strategy": strategy, "workers": workers, **numbers})
+            texts[f"{strategy}, %"] = text_of(summary, _two_digits) if found else "not run"
+            texts[f"{strategy}, paper, %"] = _published(published)
+        readable.append(texts)
+    write_csv(path.with_suffix(".csv"), rows, runs.clock, ["strategy", "workers", "paper_percent", "median", "status"])
+    full_title = f"{title}: T(1) / (n T(n)) in per cent, each seed against its own sequential run"
+    if not present:
+        full_title = f"This study has no {' or '.join(strategies)} scaling, so the table is empty. {title}"
+    note = f" The paper's numbers: {paper.CLOCK}." if present else ""
+    write_readable(path, pd.DataFrame(readable), caption(runs, full_title) + note)
+
+
+def _two_digits(value: float) -> str:
+    return f"{value:.2f}" if math.isfinite(value) else ""
+
+
+def _published(value: float | None) -> str:
+    if value is None:
+        return "not run"
+    return _two_digits(value) or "NaN"
+
+
+def _write_edge(path: Path, runs: StudyRuns) -> None:
+    """Sequential runs by learning rate, the study's own rate among them."""
+    rows = [_edge_row(run) for run in [*runs.edge, *runs.sequential]]
+    rows.sort(key=lambda row: (row["learning_rate"], row["seed"]))
+    write_csv(path, rows, runs.clock)
+
+
+def _edge_row(run: Run) -> dict[str, Any]:
+    result = run.result
+    return {
+        "learning_rate": run.base_rate,
+        "seed": run.seed,
+        "is_base_rate": run.line == "matrix",
+        "status": result.status,
+        "diverged_because": result.diverged_because,
+        "epochs": result.epochs,
+        "best_validation_loss": result.best_validation_loss,
+        "final_validation_loss": result.final_validation_loss,
+        "null_loss": result.null_loss,
+    }
+
+
+def time_per_epoch(runs: Sequence[Run]) -> dict[str, float]:
+    """Seconds per epoch by part, all epochs of all runs together."""
+    num_epochs = sum(run.result.epochs for run in runs)
+    parts = {part: sum(run.result.parts.get(f"{part}_s", 0.0) for run in runs) for part in PARTS}
+    parts["other"] = max(0.0, sum(run.result.time_s for run in runs) - sum(parts.values()))
+    return {part: time_s / num_epochs if num_epochs else 0.0 for part, time_s in parts.items()}
+
+
+def _write_parts(path: Path, runs: StudyRuns) -> None:
+    rows: list[dict[str, Any]] = []
+    for strategy in runs.study.strategies:
+        for workers in runs.workers(strategy):
+            parts = time_per_epoch(runs.of(strategy, workers))
+            total_s = sum(parts.values())
+            shares = {f"{part}_share": time_s / total_s if total_s else None for part, time_s in parts.items()}
+            rows.append({"strategy": strategy, "workers": workers, "epoch_s": total_s, **shares})
+    write_csv(path, rows, runs.clock)
+
+
+if __name__ == "__main__":
+    run_command(main)

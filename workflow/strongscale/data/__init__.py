@@ -1,0 +1,1 @@
+"""From scans to a data set: artificial scans, reading, cubes around nodules, the split."""

@@ -1,0 +1,149 @@
+"""Join the cubes of all subsets into one data set, split by scan; load it for training."""
+
+import argparse
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from strongscale.command import run
+from strongscale.config import Dataset
+from strongscale.data.split import validation_scans
+from strongscale.errors import UserError
+from strongscale.files import atomic, read_json, write_json
+from strongscale.schema import build
+
+log = logging.getLogger(__name__)
+
+SPLITS = ("training", "validation")
+ORDER = ["seriesuid", "x_mm", "y_mm", "z_mm", "diameter_mm", "readers"]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A data set in memory: cubes (N, D, H, W), float32 in [0, 1], axes z, y, x of the patient."""
+
+    training: NDArray[np.float32]
+    validation: NDArray[np.float32]
+    hash: str
+    null_loss: float
+    """The validation loss of predicting zero everywhere."""
+
+
+def load(folder: Path) -> Samples:
+    """Load a data set and check that it is the one its dataset.json describes."""
+    summary = read_json(folder / "dataset.json")
+    cubes_NDHW = _load_array(folder / "cubes.npy")
+    split = _read_table(folder / "manifest.csv")["split"].to_numpy(dtype=str)
+    if digest(cubes_NDHW, split) != summary["hash"]:
+        raise UserError(f"{folder}: the cubes or their split aren't those of dataset.json; remove it and run again")
+    training, validation = (cubes_NDHW[split == name] for name in SPLITS)
+    return Samples(training, validation, summary["hash"], summary["null_loss"]["validation"])
+
+
+def central_section(cubes: NDArray[np.float32], dimensions: int) -> NDArray[np.float32]:
+    """Cubes (N, D, H, W) as they are (3), their central axial slices (N, H, W) (2), or the lines in those (N, W) (1)."""
+    for _ in range(3 - dimensions):
+        cubes = cubes[:, cubes.shape[1] // 2]
+    return cubes
+
+
+def null_loss(cubes: NDArray[np.float32]) -> float:
+    """The mean squared logarithmic error of predicting zero everywhere, in float64."""
+    return float(np.mean(np.log1p(cubes.astype(np.float64)) ** 2))
+
+
+def digest(cubes_NDHW: NDArray[np.float32], split: Sequence[str] | NDArray[np.str_]) -> str:
+    """The identity of a data set: its voxels, and which are for training."""
+    content = hashlib.sha256(repr(cubes_NDHW.shape).encode())
+    content.update(np.ascontiguousarray(cubes_NDHW, dtype="<f4").data)
+    content.update("\n".join(split).encode())
+    return content.hexdigest()
+
+
+def join(manifests: Sequence[Path], settings: Dataset) -> tuple[NDArray[np.float32], pd.DataFrame]:
+    """All cubes (N, D, H, W) and their table with its `split`, whatever the order of the manifests."""
+    arrays, tables = [], []
+    for path in manifests:
+        table, array = _read_table(path), _load_array(path.with_suffix(".npy"))
+        expected = (len(table), *(settings.cubes.voxels,) * 3)
+        if array.shape != expected:
+            raise UserError(
+                f"{path.with_suffix('.npy')}: shape {array.shape}, but {path.name} and the settings say {expected}; "
+                "remove both and run again"
+            )
+        arrays.append(array)
+        tables.append(table)
+    table = pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
+    table = table.sort_values(ORDER, kind="stable")
+    cubes_NDHW = np.concatenate(arrays)[table.index.to_numpy()]
+    counts = {str(name): int(count) for name, count in table["seriesuid"].value_counts().items()}
+    chosen = validation_scans(counts, settings.num_validation, settings.split_seed)
+    table["split"] = np.where(table["seriesuid"].isin(chosen), "validation", "training")
+    return cubes_NDHW, table.reset_index(drop=True)
+
+
+def summarise(cubes_NDHW: NDArray[np.float32], table: pd.DataFrame, settings: Dataset) -> dict[str, Any]:
+    """What dataset.json says."""
+    split = table["split"].to_numpy(dtype=str)
+    states = table["state"].value_counts()
+    phantom = settings.phantom
+    return {
+        "hash": digest(cubes_NDHW, split),
+        "provenance": f"phantom scans, seed {phantom.seed}" if phantom else f"scans of {settings.folder}",
+        **{f"num_{name}": int((split == name).sum()) for name in SPLITS},
+        "num_scans": {name: int(table["seriesuid"][split == name].nunique()) for name in SPLITS},
+        "cube_voxels": settings.cubes.voxels,
+        "voxel_mm": settings.cubes.voxel_mm,
+        "window_hu": list(settings.cubes.window_hu),
+        "null_loss": {name: null_loss(cubes_NDHW[split == name]) for name in SPLITS},
+        "states": {state: int(states.get(state, 0)) for state in ("cube", "padded", "cut")},
+    }
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, dtype={"seriesuid": str})
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; make it again") from None
+    except (ValueError, pd.errors.ParserError) as error:
+        raise UserError(f"{path}: not a table ({str(error).strip()}); remove it and run again") from None
+
+
+def _load_array(path: Path) -> NDArray[np.float32]:
+    try:
+        array: NDArray[np.float32] = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; make it again") from None
+    except (ValueError, EOFError) as error:
+        raise UserError(f"{path}: not a whole array ({error}); remove it and run again") from None
+    return array
+
+
+def main(arguments: list[str]) -> None:
+    """Join the subsets' cubes into one data set with an exact split by scan."""
+    parser = argparse.ArgumentParser(prog="strongscale.data.dataset", description=main.__doc__)
+    parser.add_argument("--settings", required=True, help="the data set's settings, as JSON")
+    parser.add_argument("--manifests", required=True, nargs="+", type=Path, help="each with its .npy beside it")
+    parser.add_argument("--output", required=True, type=Path, help="folder to write")
+    options = parser.parse_args(arguments)
+    settings = build(Dataset, json.loads(options.settings), "dataset")
+    cubes_NDHW, table = join(options.manifests, settings)
+    summary = summarise(cubes_NDHW, table, settings)
+    with atomic(options.output / "cubes.npy") as temporary:
+        np.save(temporary, cubes_NDHW, allow_pickle=False)
+    with atomic(options.output / "manifest.csv") as temporary:
+        table.to_csv(temporary, index=False)
+    write_json(options.output / "dataset.json", summary)
+    log.info("%d cubes for training, %d for validation", summary["num_training"], summary["num_validation"])
+
+
+if __name__ == "__main__":
+    run(main)

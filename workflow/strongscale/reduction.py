@@ -1,0 +1,117 @@
+"""How the workers' gradients become one sum: fast, or exact to the bit.
+
+`fast` adds up as it goes, a whole shard at a time, and leaves the rest to one all-reduce: the sum's rounding depends on
+who computed what. `exact` cuts the minibatch into micro-batches that don't depend on the number of workers, and adds
+their gradients in one fixed binary tree, within a rank and between ranks: the same bits whoever computes what.
+
+The tree: leaf i is micro-batch i; a node of level l covers 2^l leaves, aligned; a node without a right half is its left
+half. Since a + b = b + a in floating point, only the shape of the tree decides the bits, not the order of the additions.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from strongscale.flat import FlatParameters
+from strongscale.order import split
+from strongscale.world import World
+
+AddGradient = Callable[[Tensor], Tensor]
+"""Adds the gradient of these samples' summed losses to the flat gradient, and returns their losses."""
+
+
+@dataclass
+class FastReduction:
+    """One backward pass a shard, one all-reduce a step."""
+
+    flat: FlatParameters
+    world: World
+
+    def shards(self, num_samples: int, workers: int) -> list[slice]:
+        """The samples of each worker."""
+        return split(num_samples, workers)
+
+    def start(self, num_samples: int) -> None:
+        """Begin a minibatch."""
+        self.flat.gradient.zero_()
+
+    def add(self, samples: Tensor, first: int, add_gradient: AddGradient) -> Tensor:
+        """Take in the gradient of one worker's samples; their losses."""
+        return add_gradient(samples)
+
+    def finish(self) -> None:
+        """Make the flat gradient the sum over all samples of the minibatch, on every rank."""
+        self.world.sum(self.flat.gradient)
+
+
+@dataclass
+class ExactReduction:
+    """A backward pass a micro-batch; gradients added in the fixed tree."""
+
+    flat: FlatParameters
+    world: World
+    microbatch: int
+    _num_leaves: int = 0
+    _nodes: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+
+    def shards(self, num_samples: int, workers: int) -> list[slice]:
+        """The samples of each worker: whole micro-batches."""
+        leaves = split(self._count(num_samples), workers)
+        size = self.microbatch
+        return [slice(min(leaf.start * size, num_samples), min(leaf.stop * size, num_samples)) for leaf in leaves]
+
+    def start(self, num_samples: int) -> None:
+        """Begin a minibatch."""
+        self._num_leaves = self._count(num_samples)
+        self._nodes.clear()
+
+    def add(self, samples: Tensor, first: int, add_gradient: AddGradient) -> Tensor:
+        """Take in the gradients of one worker's micro-batches, the first at sample `first` of the minibatch."""
+        losses = []
+        for number, chunk in enumerate(samples.split(self.microbatch), start=first // self.microbatch):
+            self.flat.gradient.zero_()
+            losses.append(add_gradient(chunk))
+            self._insert(0, number, self.flat.gradient.clone())
+        return torch.cat(losses)
+
+    def finish(self) -> None:
+        """Add what the ranks hold: halving exchanges where each holds one node of the same level, else all to all."""
+        keys = self.world.gather(sorted(self._nodes))
+        level = next((key[0] for rank_keys in keys for key in rank_keys), 0)
+        if keys == [[(level, rank)] for rank in range(self.world.size)] and _is_power_of_two(self.world.size):
+            (total,) = self._nodes.values()
+            self.world.sum_in_tree(total)
+        else:
+            own, self._nodes = self._nodes, {}
+            for rank, rank_keys in enumerate(keys):
+                for level, index in rank_keys:
+                    node = own[level, index] if rank == self.world.rank else torch.empty_like(self.flat.gradient)
+                    self.world.broadcast(node, rank)
+                    self._insert(level, index, node)
+            (total,) = self._nodes.values()
+        self.flat.gradient.copy_(total)
+        self._nodes.clear()
+
+    def _count(self, num_samples: int) -> int:
+        return -(-num_samples // self.microbatch)
+
+    def _insert(self, level: int, index: int, node: Tensor) -> None:
+        """Put a node in its place; wherever both halves of a larger one are there, add them."""
+        while 2**level < self._num_leaves:
+            has_right_half = (index | 1) * 2**level < self._num_leaves
+            if has_right_half or index % 2:
+                sibling = self._nodes.pop((level, index ^ 1), None)
+                if sibling is None:
+                    break
+                node = sibling.add_(node)
+            level, index = level + 1, index // 2
+        self._nodes[level, index] = node
+
+
+Reduction = FastReduction | ExactReduction
+
+
+def _is_power_of_two(number: int) -> bool:
+    return number & (number - 1) == 0

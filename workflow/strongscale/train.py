@@ -1,0 +1,176 @@
+"""Train one cell: `mpirun -n <ranks> python -m mpi4py -m strongscale.train <cell folder>`.
+
+All it needs stands in the folder's cell.json. It writes epochs.csv as it goes, then weights.safetensors, and
+result.json last: where that is, the cell is done.
+"""
+
+import argparse
+import datetime
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from strongscale import provenance, world
+from strongscale.cells import CellSettings
+from strongscale.command import run
+from strongscale.config import SEQUENTIAL, SequentialEpochs
+from strongscale.data.dataset import Samples, central_section, load
+from strongscale.errors import UserError
+from strongscale.files import atomic, read_json, write_json
+from strongscale.journal import Journal
+from strongscale.schema import build
+from strongscale.stopping import Verdict
+from strongscale.strategies import kinds
+from strongscale.strategies.base import Strategy
+from strongscale.trainer import Trainer
+from strongscale.world import World
+
+log = logging.getLogger(__name__)
+
+
+def read_settings(folder: Path) -> CellSettings:
+    """The settings of the cell in this folder."""
+    return build(CellSettings, read_json(folder / "cell.json"), str(folder / "cell.json"))
+
+
+def read_samples(folder: Path, cell: CellSettings) -> Samples:
+    """The data set that the cell was made for."""
+    samples = load(folder / cell.dataset)
+    if samples.hash != cell.dataset_hash:
+        raise UserError(
+            f"{folder / cell.dataset}: not the data set that {folder / 'cell.json'} was made for; run again"
+        )
+    return samples
+
+
+def create_strategy(cell: CellSettings) -> Strategy:
+    """The strategy that the settings name."""
+    kind = Strategy if cell.kind == SEQUENTIAL else kinds()[cell.kind]
+    return build(kind, cell.parameters, "parameters")
+
+
+def prepare(folder: Path, ranks: World) -> Trainer:
+    """Everything that happens before the clock starts."""
+    cell = read_settings(folder)
+    if ranks.size > cell.workers:
+        raise UserError(f"{folder}: {ranks.size} ranks for {cell.workers} workers; allowed: at most one rank a worker")
+    if cell.clock == "wall" and ranks.size != cell.workers:
+        raise UserError(
+            f"{folder}: {ranks.size} ranks for {cell.workers} workers; the wall clock needs a rank a worker"
+        )
+    torch.set_num_threads(cell.training.threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    device = world.choose_device(cell.training.device, ranks.local_rank)
+    ranks.connect(device)
+    samples = read_samples(folder, cell)
+    return Trainer(
+        cell=cell,
+        strategy=create_strategy(cell),
+        world=ranks,
+        device=device,
+        training=_to_device(samples.training, cell, device),
+        validation=_to_device(samples.validation, cell, device),
+        null_loss=samples.null_loss,
+        journal=Journal(folder / "epochs.csv" if ranks.rank == 0 else None),
+    )
+
+
+def _to_device(cubes: Any, cell: CellSettings, device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(central_section(cubes, cell.model.dimensions).copy()).to(device)
+
+
+def describe(trainer: Trainer, verdict: Verdict) -> dict[str, Any]:
+    """The result of a run, as result.json tells it."""
+    cell, epochs = trainer.cell, trainer.journal.epochs
+    last, best = (
+        epochs[-1],
+        min(epochs, key=lambda epoch: (epoch.validation_loss != epoch.validation_loss, epoch.validation_loss)),
+    )
+    target = trainer.target
+    status, reached = verdict.status, last if verdict.status == "converged" else None
+    if isinstance(cell.training.target, SequentialEpochs) and status == "exhausted":
+        status, reached, target = "converged", best, best.validation_loss
+    return {
+        "study": cell.study,
+        "strategy": cell.strategy,
+        "workers": cell.workers,
+        "seed": cell.seed,
+        "status": status,
+        "diverged_because": verdict.because,
+        "clock": cell.clock,
+        "network": cell.network_name,
+        "target_loss": target,
+        "epochs_to_target": reached and reached.epoch,
+        "samples_to_target": reached and reached.samples,
+        "time_to_target_s": reached and reached.time_s,
+        "epochs": last.epoch,
+        "time_s": last.time_s,
+        "best_validation_loss": _finite(best.validation_loss),
+        "final_validation_loss": _finite(last.validation_loss),
+        "null_loss": trainer.null_loss,
+        "learning_rate": cell.training.learning_rate,
+        "parts": {name: getattr(last, name) for name in ("compute_s", "communication_s", "evaluation_s")},
+    }
+
+
+def describe_origin(trainer: Trainer, hosts: list[str]) -> dict[str, Any]:
+    """Machine, versions and code behind a result."""
+    return {
+        "ranks": trainer.world.size,
+        "transport": trainer.world.transport,
+        "hosts": sorted(set(hosts)),
+        "device": provenance.device_name(trainer.device),
+        "versions": provenance.versions(),
+        "git_commit": provenance.git_commit(),
+        "settings_hash": trainer.cell.hash,
+        "code_hash": provenance.code_hash(),
+    }
+
+
+def _finite(loss: float) -> float | None:
+    return loss if abs(loss) < float("inf") else None
+
+
+def train(folder: Path, ranks: World) -> None:
+    """Train the cell in this folder, and write its result."""
+    start_s = time.perf_counter()
+    started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    trainer = prepare(folder, ranks)
+    hosts = ranks.gather(provenance.host_name())
+    startup_s = time.perf_counter() - start_s
+    if ranks.rank == 0:
+        log.info(
+            "%s: %d workers on %d ranks, %s",
+            folder,
+            trainer.cell.workers,
+            ranks.size,
+            provenance.device_name(trainer.device),
+        )
+    verdict = trainer.run()
+    if ranks.rank == 0:
+        with atomic(folder / "weights.safetensors") as path:
+            weights = {name: value.contiguous() for name, value in trainer.model.state_dict().items()}
+            safetensors.torch.save_file(weights, path)
+        attempt = {"startup_s": startup_s, "started_at": started_at, "attempts": 1}
+        write_json(folder / "result.json", describe(trainer, verdict) | describe_origin(trainer, hosts) | attempt)
+
+
+def main(arguments: list[str]) -> None:
+    """Train the cell whose folder holds cell.json."""
+    parser = argparse.ArgumentParser(prog="strongscale.train", description=main.__doc__)
+    parser.add_argument("folder", type=Path, help="the cell's folder")
+    folder = parser.parse_args(arguments).folder
+    ranks = world.create()
+    if ranks.rank > 0:
+        logging.getLogger().setLevel(logging.WARNING)
+    train(folder, ranks)
+    ranks.close()
+
+
+if __name__ == "__main__":
+    run(main)

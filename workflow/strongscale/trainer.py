@@ -1,0 +1,195 @@
+"""The one training loop: w <- Adam(w, (1/|B'|) · sum over workers of the sum over their samples of the gradient).
+
+Each rank carries a contiguous block of workers, one after another. Per-sample losses go into one vector with a place
+for each sample, filled by the rank that computed it and added up over ranks: adding zeros changes nothing, so losses
+don't depend on who computed them.
+"""
+
+import logging
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from strongscale import models, order, stopping
+from strongscale.cells import CellSettings
+from strongscale.clock import Clock, EmulatedClock, WallClock
+from strongscale.flat import FlatParameters
+from strongscale.journal import Epoch, Journal
+from strongscale.loss import msle
+from strongscale.reduction import ExactReduction, FastReduction, Reduction
+from strongscale.stopping import Verdict
+from strongscale.strategies.base import Strategy
+from strongscale.world import World
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class Trainer:
+    """A run in progress: the same on every rank but for the workers it carries."""
+
+    cell: CellSettings
+    strategy: Strategy
+    world: World
+    device: torch.device
+    training: Tensor  # (samples, voxels, ...)
+    validation: Tensor
+    null_loss: float
+    journal: Journal
+    step: int = 0
+    samples: int = 0
+    model: torch.nn.Module = field(init=False)
+    flat: FlatParameters = field(init=False)
+    optimizer: torch.optim.Optimizer = field(init=False)
+    reduction: Reduction = field(init=False)
+    clock: Clock = field(init=False)
+
+    def __post_init__(self) -> None:
+        settings = self.cell.training
+        self.model = models.create(self.cell.model, self.training.shape[-1])
+        self.model.initialise(torch.Generator().manual_seed(self.cell.seed))  # type: ignore[operator]
+        self.model.to(self.device)
+        self.flat = FlatParameters(self.model)
+        self.optimizer = torch.optim.Adam(
+            [self.flat.values], betas=(settings.beta1, settings.beta2), eps=settings.epsilon, fused=True
+        )
+        self.reduction = (
+            ExactReduction(self.flat, self.world, settings.microbatch)
+            if settings.reduction == "exact"
+            else FastReduction(self.flat, self.world)
+        )
+        self.workers = range(self.cell.workers)[order.split(self.cell.workers, self.world.size)[self.world.rank]]
+
+    def run(self) -> Verdict:
+        """Train to the end; the clock starts here."""
+        self.clock = self._start_clock()
+        for epoch in range(self.cell.training.max_epochs):
+            self._train_epoch(epoch)
+            verdict = stopping.judge(
+                self.journal.training,
+                self.journal.validation,
+                target=self.target,
+                max_epochs=self.cell.training.max_epochs,
+                null_loss=self.null_loss,
+                collapse=self.cell.training.collapse,
+            )
+            self._tell(verdict)
+            if verdict:
+                return verdict
+        raise AssertionError("the last epoch always has a verdict")
+
+    def _train_epoch(self, epoch: int) -> None:
+        num_samples = len(self.training)
+        indices = torch.from_numpy(order.epoch_order(num_samples, self.cell.seed, epoch)).to(self.device)
+        batch_size = self.strategy.minibatch(self.cell.training.batch_size, self.cell.workers, epoch)
+        minibatches = indices.split(batch_size)
+        losses = torch.zeros(num_samples, device=self.device)
+        rate = math.nan
+        for number, minibatch in enumerate(minibatches):
+            rate = self._learning_rate(epoch + number / len(minibatches))
+            self._take_step(minibatch, rate, losses[number * batch_size :][: len(minibatch)])
+        self.samples += num_samples
+        training_loss = self._mean_over_ranks(losses)
+        validation_loss = self._evaluate()
+        seconds = self.clock.end_epoch(self.world, len(self._validation_chunks()))
+        self.journal.add(
+            Epoch(
+                epoch=epoch + 1,
+                step=self.step,
+                samples=self.samples,
+                learning_rate=rate,
+                training_loss=training_loss,
+                validation_loss=validation_loss,
+                time_s=seconds.total,
+                compute_s=seconds.compute,
+                communication_s=seconds.communication,
+                evaluation_s=seconds.evaluation,
+                weights_hash=self.flat.digest(),
+            )
+        )
+
+    @property
+    def target(self) -> float | None:
+        """The validation loss that ends the run; a run that sets the target of the others has none itself."""
+        target = self.cell.training.target
+        return target if isinstance(target, float) else None
+
+    def _learning_rate(self, epochs_done: float) -> float:
+        base = self.cell.training.learning_rate
+        assert not isinstance(base, str)
+        return self.strategy.learning_rate(base, self.cell.workers, epochs_done)
+
+    def _take_step(self, minibatch: Tensor, rate: float, losses: Tensor) -> None:
+        """One update of all workers; their samples' losses go to their places in `losses`."""
+        shards = self.reduction.shards(len(minibatch), self.cell.workers)
+        self.reduction.start(len(minibatch))
+        for worker in self.workers:
+            shard = shards[worker]
+            if shard.stop > shard.start:
+                with self.clock.computing(shard.stop - shard.start):
+                    cubes = self.training[minibatch[shard]]
+                    losses[shard] = self.reduction.add(cubes, shard.start, self._add_gradient)
+        with self.clock.communicating():
+            self.reduction.finish()
+        with self.clock.updating():
+            self.flat.gradient.div_(len(minibatch))
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            self.optimizer.step()
+        self.step += 1
+        self.clock.end_step(shards[0].stop)
+
+    def _add_gradient(self, cubes: Tensor) -> Tensor:
+        """Add the gradient of the samples' summed losses to the flat gradient; their losses."""
+        losses = msle(self.model(cubes), cubes)
+        losses.sum().backward()
+        return losses.detach()
+
+    @torch.no_grad()
+    def _evaluate(self) -> float:
+        """The mean validation loss: fixed chunks, shared out over the ranks, each sample once."""
+        losses = torch.zeros(len(self.validation), device=self.device)
+        for chunk in self._validation_chunks()[self.world.rank :: self.world.size]:
+            with self.clock.evaluating():
+                cubes = self.validation[chunk]
+                losses[chunk] = msle(self.model(cubes), cubes)
+        return self._mean_over_ranks(losses)
+
+    def _validation_chunks(self) -> list[slice]:
+        size, total = self.cell.training.evaluation_chunk, len(self.validation)
+        return [slice(start, min(start + size, total)) for start in range(0, total, size)]
+
+    def _mean_over_ranks(self, losses: Tensor) -> float:
+        """The mean of all samples' losses, in float64 and in the order of their places."""
+        with self.clock.communicating():
+            self.world.sum(losses)
+        return float(np.mean(losses.cpu().numpy(), dtype=np.float64))
+
+    def _start_clock(self) -> Clock:
+        if self.cell.network is None:
+            return WallClock(self.device)
+        gradient = self.flat.gradient
+        return EmulatedClock(
+            self.device, self.cell.network, self.cell.workers, gradient.numel() * gradient.element_size()
+        )
+
+    def _tell(self, verdict: Verdict | None) -> None:
+        """One line an epoch, with the time that is left at most."""
+        last, target = self.journal.epochs[-1], self.target
+        left_s = last.time_s / last.epoch * (self.cell.training.max_epochs - last.epoch)
+        log.info(
+            "epoch %d/%d  step %d  rate %.3g  training %.6f  validation %.6f%s  %.1f s %s  %s",
+            last.epoch,
+            self.cell.training.max_epochs,
+            last.step,
+            last.learning_rate,
+            last.training_loss,
+            last.validation_loss,
+            f" (target {target:.6f})" if target else "",
+            last.time_s,
+            self.cell.clock,
+            f"{verdict.status} {verdict.because or ''}".strip() if verdict else f"at most {left_s:.0f} s left",
+        )

@@ -1,0 +1,145 @@
+"""The ranks of a run and what they say to one another: the only file that knows mpi4py and torch.distributed."""
+
+import os
+import platform
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from strongscale.errors import UserError
+
+STARTED_BY_MPI = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS", "PMIX_RANK")
+
+
+class World:
+    """One rank alone: no MPI needed."""
+
+    rank = 0
+    size = 1
+    local_rank = 0
+    transport = "none"
+
+    def sum(self, values: Tensor) -> None:
+        """Add up a tensor over all ranks, in place, on all of them."""
+
+    def sum_in_tree(self, values: Tensor) -> None:
+        """Add up a tensor over a power of two of ranks in the tree of pairs, in place: the same bits on all of them."""
+
+    def broadcast(self, values: Tensor, root: int) -> None:
+        """Give the tensor of rank `root` to all ranks, in place."""
+
+    def gather(self, value: Any) -> list[Any]:
+        """The (small) value of every rank, on all ranks."""
+        return [value]
+
+    def connect(self, device: torch.device) -> None:
+        """Choose how tensors travel, once the device is known."""
+
+    def close(self) -> None:
+        """Leave in good order."""
+
+
+class MPIWorld(World):
+    """The ranks that mpirun (or srun) started."""
+
+    transport = "mpi"
+
+    def __init__(self) -> None:
+        from mpi4py import MPI
+
+        self._mpi = MPI
+        self._comm = MPI.COMM_WORLD
+        self.rank, self.size = self._comm.rank, self._comm.size
+        self.local_rank = self._comm.Split_type(MPI.COMM_TYPE_SHARED).rank
+
+    def connect(self, device: torch.device) -> None:
+        """NCCL where every rank has a GPU to itself (it refuses two ranks on one); MPI through the host otherwise."""
+        own_gpu = device.type == "cuda" and self.local_rank < torch.cuda.device_count()
+        if self.size == 1 or not all(self.gather(own_gpu)):
+            return
+        address = self._comm.bcast((platform.node(), _free_port()) if self.rank == 0 else None)
+        os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = address[0], str(address[1])
+        torch.distributed.init_process_group("nccl", rank=self.rank, world_size=self.size, device_id=device)
+        self.transport = "nccl"
+
+    def sum(self, values: Tensor) -> None:
+        """Add up a tensor over all ranks: NCCL's or MPI's all-reduce."""
+        if self.transport == "nccl":
+            torch.distributed.all_reduce(values)
+        elif values.is_cuda:
+            host = values.cpu()
+            self._comm.Allreduce(self._mpi.IN_PLACE, host.numpy())
+            values.copy_(host)
+        else:
+            self._comm.Allreduce(self._mpi.IN_PLACE, values.numpy())
+
+    def sum_in_tree(self, values: Tensor) -> None:
+        """Rank r meets rank r ^ 1, then r ^ 2, r ^ 4, ...: each pair shares the addition, half the elements each.
+
+        On the way back the sums are handed on. Every element is added up in the same tree; each rank sends and
+        receives 2·(p-1)/p of the bytes, as in Rabenseifner's all-reduce.
+        """
+        host = values.cpu() if values.is_cuda else values
+        segments = [host.numpy()]
+        for level in range(self.size.bit_length() - 1):
+            partner, whole = self.rank ^ (1 << level), segments[-1]
+            halves = whole[: len(whole) // 2], whole[len(whole) // 2 :]
+            mine, theirs = halves if self.rank < partner else halves[::-1]
+            received = np.empty_like(mine)
+            self._comm.Sendrecv(theirs, partner, recvbuf=received, source=partner)
+            mine += received
+            segments.append(mine)
+        for level in reversed(range(self.size.bit_length() - 1)):
+            partner, whole = self.rank ^ (1 << level), segments[level]
+            halves = whole[: len(whole) // 2], whole[len(whole) // 2 :]
+            mine, theirs = halves if self.rank < partner else halves[::-1]
+            self._comm.Sendrecv(mine, partner, recvbuf=theirs, source=partner)
+        if values.is_cuda:
+            values.copy_(host)
+
+    def broadcast(self, values: Tensor, root: int) -> None:
+        """Through the host, whatever the device: only exact sums over odd numbers of ranks need it."""
+        host = values.cpu() if values.is_cuda else values
+        self._comm.Bcast(host.numpy(), root)
+        if values.is_cuda:
+            values.copy_(host)
+
+    def gather(self, value: Any) -> list[Any]:
+        """The value of every rank, on all ranks."""
+        return list(self._comm.allgather(value))
+
+    def close(self) -> None:
+        """Tear NCCL down; MPI ends with the process."""
+        if self.transport == "nccl":
+            torch.distributed.destroy_process_group()
+
+
+def create() -> World:
+    """The world this process was started in."""
+    if not any(name in os.environ for name in STARTED_BY_MPI):
+        return World()
+    try:
+        return MPIWorld()
+    except ImportError as error:
+        raise UserError(f"started by mpirun, but mpi4py cannot be used here: {error}") from None
+
+
+def choose_device(wanted: str, local_rank: int) -> torch.device:
+    """`auto`, `cpu` or `cuda`; the ranks of a host share its GPUs in turn."""
+    available = torch.cuda.is_available()
+    if wanted == "cuda" and not available:
+        raise UserError("training.device: 'cuda' is not possible here: no usable GPU; allowed: auto, cpu")
+    if wanted == "cpu" or not available:
+        return torch.device("cpu")
+    return torch.device("cuda", local_rank % torch.cuda.device_count())
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        port: int = probe.getsockname()[1]
+    return port
