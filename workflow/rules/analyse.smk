@@ -27,10 +27,11 @@ rule tables:
     conda:
         "../../envs/analyse.yaml"
     params:
-        folder="results/{study}",
+        python=PYTHON,
+        folder=study_folder,
         clock=clock_in_words,
     shell:
-        "{PYTHON} -m strongscale.analysis.tables --study {params.folder:q} 2> {log:q}"
+        "{params.python} -m strongscale.analysis.tables --study {params.folder:q} 2> {log:q}"
 
 
 rule speedup:
@@ -53,10 +54,11 @@ rule speedup:
     conda:
         "../../envs/analyse.yaml"
     params:
-        folder="results/{study}",
+        python=PYTHON,
+        folder=study_folder,
         clock=clock_in_words,
     shell:
-        "{PYTHON} -m strongscale.analysis.speedup --study {params.folder:q} 2> {log:q}"
+        "{params.python} -m strongscale.analysis.speedup --study {params.folder:q} 2> {log:q}"
 
 
 rule claims:
@@ -79,10 +81,11 @@ rule claims:
     conda:
         "../../envs/analyse.yaml"
     params:
-        folder="results/{study}",
+        python=PYTHON,
+        folder=study_folder,
         clock=clock_in_words,
     shell:
-        "{PYTHON} -m strongscale.analysis.claims --study {params.folder:q} 2> {log:q}"
+        "{params.python} -m strongscale.analysis.claims --study {params.folder:q} 2> {log:q}"
 
 
 rule figures:
@@ -108,11 +111,12 @@ rule figures:
     conda:
         "../../envs/analyse.yaml"
     params:
-        folder="results/{study}",
+        python=PYTHON,
+        folder=study_folder,
         clock=clock_in_words,
         figures=list(FIGURES),
     shell:
-        "{PYTHON} -m strongscale.analysis.figures --study {params.folder:q} {params.figures} 2> {log:q}"
+        "{params.python} -m strongscale.analysis.figures --study {params.folder:q} {params.figures} 2> {log:q}"
 
 
 rule clock_check:
@@ -138,8 +142,9 @@ rule clock_check:
     conda:
         "../../envs/analyse.yaml"
     params:
-        folder="results/{study}",
+        python=PYTHON,
+        folder=study_folder,
         other=other_clock_folder,
         clock=clock_in_words,
     shell:
-        "{PYTHON} -m strongscale.analysis.clock_check --study {params.folder:q} --other {params.other:q} 2> {log:q}"
+        "{params.python} -m strongscale.analysis.clock_check --study {params.folder:q} --other {params.other:q} 2> {log:q}"

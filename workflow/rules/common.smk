@@ -49,9 +49,24 @@ def cell_of(wildcards):
     return cells.Cell(wildcards.study, wildcards.strategy, int(wildcards.workers), int(wildcards.seed))
 
 
+def study_folder(wildcards):
+    """Where a study lies."""
+    return f"results/{wildcards.study}"
+
+
+def dataset_folder(wildcards):
+    """Where a data set lies."""
+    return f"results/datasets/{wildcards.dataset}"
+
+
+def cell_folder(wildcards):
+    """Where a cell lies."""
+    return f"results/{cell_of(wildcards).folder}"
+
+
 def as_json(settings):
     """Settings as one line of JSON: a change of them reruns the rule."""
-    return json.dumps(plain(settings), sort_keys=True)
+    return json.dumps(plain(settings))
 
 
 # --- data

@@ -11,10 +11,11 @@ rule phantom_annotations:
     conda:
         "../../envs/data.yaml"
     params:
+        python=PYTHON,
         settings=phantom_settings,
-        folder="results/datasets/{dataset}/scans",
+        folder=scans_folder,
     shell:
-        "{PYTHON} -m strongscale.data.phantom annotations --settings {params.settings:q}"
+        "{params.python} -m strongscale.data.phantom annotations --settings {params.settings:q}"
         " --output {params.folder:q} 2> {log:q}"
 
 
@@ -27,9 +28,10 @@ rule phantom_scans:
     conda:
         "../../envs/data.yaml"
     params:
+        python=PYTHON,
         settings=phantom_settings,
     shell:
-        "{PYTHON} -m strongscale.data.phantom scans --settings {params.settings:q}"
+        "{params.python} -m strongscale.data.phantom scans --settings {params.settings:q}"
         " --subset {wildcards.subset} --output {output.subset:q} 2> {log:q}"
 
 
@@ -42,9 +44,10 @@ rule missing_scans:
     conda:
         "../../envs/data.yaml"
     params:
+        python=PYTHON,
         folder=scans_folder,
     shell:
-        "{PYTHON} -m strongscale.data.missing {params.folder:q}/{wildcards.name:q} 2>&1 | tee {log:q}; exit 1"
+        "{params.python} -m strongscale.data.missing {params.folder:q}/{wildcards.name:q} 2>&1 | tee {log:q}; exit 1"
 
 
 rule cubes:
@@ -62,10 +65,11 @@ rule cubes:
     conda:
         "../../envs/data.yaml"
     params:
+        python=PYTHON,
         settings=cube_settings,
         folder=scans_folder,
     shell:
-        "{PYTHON} -m strongscale.data.cubes --settings {params.settings:q} --scans {params.folder:q}"
+        "{params.python} -m strongscale.data.cubes --settings {params.settings:q} --scans {params.folder:q}"
         " --subset {wildcards.subset} --output {output.cubes:q} --manifest {output.manifest:q} 2> {log:q}"
 
 
@@ -83,8 +87,9 @@ rule dataset:
     conda:
         "../../envs/data.yaml"
     params:
+        python=PYTHON,
         settings=dataset_settings,
-        folder="results/datasets/{dataset}",
+        folder=dataset_folder,
     shell:
-        "{PYTHON} -m strongscale.data.dataset --settings {params.settings:q}"
+        "{params.python} -m strongscale.data.dataset --settings {params.settings:q}"
         " --manifests {input.manifests:q} --output {params.folder:q} 2> {log:q}"

@@ -18,9 +18,10 @@ rule study:
     conda:
         "../../envs/data.yaml"
     params:
+        python=PYTHON,
         settings=study_settings,
     shell:
-        "{PYTHON} -m strongscale.prepare --settings {params.settings:q} --dataset {input.dataset:q}"
+        "{params.python} -m strongscale.prepare --settings {params.settings:q} --dataset {input.dataset:q}"
         " --output {output:q} 2> {log:q}"
 
 
@@ -36,8 +37,10 @@ rule network:
     resources:
         mpi="mpirun",
         tasks=2,
+    params:
+        python=PYTHON,
     shell:
-        "{resources.mpi} -n {resources.tasks} {PYTHON} -m mpi4py -m strongscale.network"
+        "{resources.mpi} -n {resources.tasks} {params.python} -m mpi4py -m strongscale.network"
         " --output {output:q} 2> {log:q}"
 
 
@@ -52,10 +55,11 @@ rule cell:
     conda:
         "../../envs/data.yaml"
     params:
+        python=PYTHON,
         settings=cell_settings,
         from_runs=options_from_runs,
     shell:
-        "{PYTHON} -m strongscale.prepare --settings {params.settings:q} {params.from_runs}"
+        "{params.python} -m strongscale.prepare --settings {params.settings:q} {params.from_runs}"
         " --output {output:q} 2> {log:q}"
 
 
@@ -79,9 +83,10 @@ rule train:
         mpi="mpirun",
         tasks=cell_ranks,
     params:
-        folder=CELL,
+        python=PYTHON,
+        folder=cell_folder,
     shell:
-        "{resources.mpi} -n {resources.tasks} {PYTHON} -m mpi4py -m strongscale.train {params.folder:q} 2> {log:q}"
+        "{resources.mpi} -n {resources.tasks} {params.python} -m mpi4py -m strongscale.train {params.folder:q} 2> {log:q}"
 
 
 rule edge:
@@ -95,9 +100,10 @@ rule edge:
     conda:
         "../../envs/data.yaml"
     params:
+        python=PYTHON,
         tolerance=edge_tolerance,
     shell:
-        "{PYTHON} -m strongscale.edge {input:q} --tolerance {params.tolerance} --output {output:q} 2> {log:q}"
+        "{params.python} -m strongscale.edge {input:q} --tolerance {params.tolerance} --output {output:q} 2> {log:q}"
 
 
 rule reconstructions:
@@ -111,6 +117,7 @@ rule reconstructions:
     conda:
         "../../envs/train.yaml"
     params:
+        python=PYTHON,
         folder=first_sequential_cell,
     shell:
-        "{PYTHON} -m strongscale.reconstruct {params.folder:q} --output {output:q} 2> {log:q}"
+        "{params.python} -m strongscale.reconstruct {params.folder:q} --output {output:q} 2> {log:q}"

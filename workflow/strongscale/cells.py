@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from strongscale.config import SEQUENTIAL, Edge, Model, Network, Study, Training
+from strongscale.config import SEQUENTIAL, Edge, Model, Network, SequentialEpochs, Study, Training
 from strongscale.schema import plain
 
 RATE = "rate_"
@@ -78,6 +78,8 @@ def own_part(study: Study, strategy: str) -> Study:
     training = study.training
     if is_rate_name(strategy):
         training = replace(training, learning_rate=rate_of(strategy), target=None, max_epochs=study.edge.epochs)
+    elif strategy == SEQUENTIAL and isinstance(training.target, SequentialEpochs):
+        training = replace(training, max_epochs=training.target.sequential_epochs)
     return replace(
         study,
         strategies=entries,

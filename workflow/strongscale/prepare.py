@@ -55,10 +55,8 @@ def _resolve_training(training: Training, cell: Cell, learning_rate: Path | None
     if training.learning_rate == "edge":
         assert learning_rate is not None, "the edge must be known before any other cell"
         training = replace(training, learning_rate=read_json(learning_rate)["learning_rate"])
-    if not isinstance(training.target, SequentialEpochs):
+    if cell.strategy == SEQUENTIAL or not isinstance(training.target, SequentialEpochs):
         return training
-    if cell.strategy == SEQUENTIAL:
-        return replace(training, max_epochs=training.target.sequential_epochs)
     assert sequential is not None, "the sequential run must be known before the others"
     return replace(training, target=_target_set_by(sequential))
 

@@ -8,7 +8,7 @@ The tree: leaf i is micro-batch i; a node of level l covers 2^l leaves, aligned;
 half. Since a + b = b + a in floating point, only the shape of the tree decides the bits, not the order of the additions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -18,8 +18,8 @@ from strongscale.flat import FlatParameters
 from strongscale.order import split
 from strongscale.world import World
 
-AddGradient = Callable[[Tensor], Tensor]
-"""Adds the gradient of these samples' summed losses to the flat gradient, and returns their losses."""
+LossOf = Callable[[Tensor], Tensor]
+"""The losses of these samples, one each, with their graph: (B, ...) -> (B,)."""
 
 
 @dataclass
@@ -37,9 +37,11 @@ class FastReduction:
         """Begin a minibatch."""
         self.flat.gradient.zero_()
 
-    def add(self, samples: Tensor, first: int, add_gradient: AddGradient) -> Tensor:
+    def add(self, samples: Tensor, first: int, loss_of: LossOf) -> Tensor:
         """Take in the gradient of one worker's samples; their losses."""
-        return add_gradient(samples)
+        losses = loss_of(samples)
+        losses.sum().backward()
+        return losses.detach()
 
     def finish(self) -> None:
         """Make the flat gradient the sum over all samples of the minibatch, on every rank."""
@@ -54,7 +56,7 @@ class ExactReduction:
     world: World
     microbatch: int
     _num_leaves: int = 0
-    _nodes: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+    _nodes: dict[tuple[int, int], Sequence[Tensor]] = field(default_factory=dict)
 
     def shards(self, num_samples: int, workers: int) -> list[slice]:
         """The samples of each worker: whole micro-batches."""
@@ -67,37 +69,42 @@ class ExactReduction:
         self._num_leaves = self._count(num_samples)
         self._nodes.clear()
 
-    def add(self, samples: Tensor, first: int, add_gradient: AddGradient) -> Tensor:
+    def add(self, samples: Tensor, first: int, loss_of: LossOf) -> Tensor:
         """Take in the gradients of one worker's micro-batches, the first at sample `first` of the minibatch."""
-        losses = []
+        shares = []
         for number, chunk in enumerate(samples.split(self.microbatch), start=first // self.microbatch):
-            self.flat.gradient.zero_()
-            losses.append(add_gradient(chunk))
-            self._insert(0, number, self.flat.gradient.clone())
-        return torch.cat(losses)
+            losses = loss_of(chunk)
+            self._insert(0, number, torch.autograd.grad(losses.sum(), self.flat.parameters))
+            shares.append(losses.detach())
+        return torch.cat(shares)
 
     def finish(self) -> None:
         """Add what the ranks hold: halving exchanges where each holds one node of the same level, else all to all."""
         keys = self.world.gather(sorted(self._nodes))
         level = next((key[0] for rank_keys in keys for key in rank_keys), 0)
-        if keys == [[(level, rank)] for rank in range(self.world.size)] and _is_power_of_two(self.world.size):
-            (total,) = self._nodes.values()
-            self.world.sum_in_tree(total)
-        else:
-            own, self._nodes = self._nodes, {}
-            for rank, rank_keys in enumerate(keys):
-                for level, index in rank_keys:
-                    node = own[level, index] if rank == self.world.rank else torch.empty_like(self.flat.gradient)
-                    self.world.broadcast(node, rank)
-                    self._insert(level, index, node)
-            (total,) = self._nodes.values()
-        self.flat.gradient.copy_(total)
+        aligned = keys == [[(level, rank)] for rank in range(self.world.size)]
+        if not (aligned and _is_power_of_two(self.world.size)):
+            self._exchange_all(keys)
+        (total,) = self._nodes.values()
+        self.flat.fill_gradient(total)
+        if aligned:
+            self.world.sum_in_tree(self.flat.gradient)
         self._nodes.clear()
+
+    def _exchange_all(self, keys: list[list[tuple[int, int]]]) -> None:
+        """Give every rank the nodes of all ranks: each then adds the rest of the tree by itself."""
+        own, self._nodes = self._nodes, {}
+        for rank, rank_keys in enumerate(keys):
+            for level, index in rank_keys:
+                if rank == self.world.rank:
+                    self.flat.fill_gradient(own[level, index])
+                self.world.broadcast(self.flat.gradient, rank)
+                self._insert(level, index, self.flat.split(self.flat.gradient.clone()))
 
     def _count(self, num_samples: int) -> int:
         return -(-num_samples // self.microbatch)
 
-    def _insert(self, level: int, index: int, node: Tensor) -> None:
+    def _insert(self, level: int, index: int, node: Sequence[Tensor]) -> None:
         """Put a node in its place; wherever both halves of a larger one are there, add them."""
         while 2**level < self._num_leaves:
             has_right_half = (index | 1) * 2**level < self._num_leaves
@@ -105,7 +112,9 @@ class ExactReduction:
                 sibling = self._nodes.pop((level, index ^ 1), None)
                 if sibling is None:
                     break
-                node = sibling.add_(node)
+                for left, right in zip(sibling, node, strict=True):
+                    left.add_(right)
+                node = sibling
             level, index = level + 1, index // 2
         self._nodes[level, index] = node
 

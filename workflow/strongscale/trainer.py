@@ -131,7 +131,7 @@ class Trainer:
             if shard.stop > shard.start:
                 with self.clock.computing(shard.stop - shard.start):
                     cubes = self.training[minibatch[shard]]
-                    losses[shard] = self.reduction.add(cubes, shard.start, self._add_gradient)
+                    losses[shard] = self.reduction.add(cubes, shard.start, self._loss_of)
         with self.clock.communicating():
             self.reduction.finish()
         with self.clock.updating():
@@ -142,11 +142,8 @@ class Trainer:
         self.step += 1
         self.clock.end_step(shards[0].stop)
 
-    def _add_gradient(self, cubes: Tensor) -> Tensor:
-        """Add the gradient of the samples' summed losses to the flat gradient; their losses."""
-        losses = msle(self.model(cubes), cubes)
-        losses.sum().backward()
-        return losses.detach()
+    def _loss_of(self, cubes: Tensor) -> Tensor:
+        return msle(self.model(cubes), cubes)
 
     @torch.no_grad()
     def _evaluate(self) -> float:
@@ -154,8 +151,7 @@ class Trainer:
         losses = torch.zeros(len(self.validation), device=self.device)
         for chunk in self._validation_chunks()[self.world.rank :: self.world.size]:
             with self.clock.evaluating():
-                cubes = self.validation[chunk]
-                losses[chunk] = msle(self.model(cubes), cubes)
+                losses[chunk] = self._loss_of(self.validation[chunk])
         return self._mean_over_ranks(losses)
 
     def _validation_chunks(self) -> list[slice]:
