@@ -30,7 +30,7 @@ def test_strong_scaling_follows_the_sequential_path(run_cell, workers):
 def test_a_step_is_adam_on_the_mean_gradient_of_the_whole_minibatch(run_cell):
     """Against plain PyTorch: one model, one batch, the mean of the samples' losses."""
     trainer = run_cell("strong", 3, max_epochs=1)
-    expected = train.prepare(trainer.journal._path.parent, World())
+    expected = train.prepare(trainer.journal.path.parent, World())
     model, cubes = expected.model, expected.training
     optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
     for minibatch in torch.from_numpy(order.epoch_order(len(cubes), 1, 0)).split(16):

@@ -87,6 +87,7 @@ rule train:
         folder=cell_folder,
     shell:
         "{resources.mpi} -n {resources.tasks} {params.python} -m mpi4py -m strongscale.train {params.folder:q} 2> {log:q}"
+        " || {{ {params.python} -m strongscale.failure {params.folder:q} 2>&1 | tee -a {log:q} >&2; exit 1; }}"
 
 
 rule edge:

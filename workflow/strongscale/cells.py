@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from strongscale.config import SEQUENTIAL, Edge, Model, Network, SequentialEpochs, Study, Training
+from strongscale.config import SEQUENTIAL, Checkpoints, Edge, Model, Network, SequentialEpochs, Study, Training
 from strongscale.schema import plain
 
 RATE = "rate_"
+WITHOUT_EFFECT = ("dataset", "ranks", "checkpoints")  # the data set's path (its hash counts), processes, checkpoints
 
 
 @dataclass(frozen=True, order=True)
@@ -110,11 +111,18 @@ class CellSettings:
     dataset_hash: Annotated[str, "its content"]
     model: Annotated[Model, "the network"]
     training: Annotated[Training, "how it is trained, with this run's own learning rate, target and epochs"]
+    checkpoints: Annotated[Checkpoints, "how often the run can be continued from"]
+
+    @property
+    def title(self) -> str:
+        """The run in words, for logs."""
+        return f"{self.strategy}, {self.workers} worker{'s' if self.workers > 1 else ''}, seed {self.seed}"
 
     @property
     def hash(self) -> str:
-        """The identity of the run: everything that makes its result. Its path and its number of processes don't."""
-        return settings_hash({key: value for key, value in plain(self).items() if key not in ("dataset", "ranks")})
+        """The identity of the run: everything that makes its result."""
+        raw = plain(self)
+        return settings_hash({key: value for key, value in raw.items() if key not in WITHOUT_EFFECT})
 
 
 def settings_hash(settings: Any) -> str:

@@ -8,9 +8,10 @@ import contextlib
 import math
 import statistics
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 
@@ -37,6 +38,10 @@ class WallClock:
     seconds: Seconds = field(default_factory=Seconds)
     _lap_s: float = field(default_factory=time.perf_counter)
 
+    def start(self) -> None:
+        """Training begins, or goes on, now."""
+        self._lap_s = _now_s(self.device)
+
     def computing(self, samples: int) -> contextlib.AbstractContextManager[None]:
         """One worker's share of a step."""
         return self._part("compute")
@@ -58,11 +63,23 @@ class WallClock:
 
     def end_epoch(self, world: World, num_chunks: int) -> Seconds:
         """The seconds until now."""
-        _synchronise(self.device)
-        now_s = time.perf_counter()
+        return self.now()
+
+    def now(self) -> Seconds:
+        """The seconds until now."""
+        now_s = _now_s(self.device)
         self.seconds.total += now_s - self._lap_s
         self._lap_s = now_s
         return self.seconds
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"seconds": asdict(self.now())}
+
+    def restore(self, state: dict[str, Any], lost_s: float) -> None:
+        """Go on from a checkpoint; the seconds lost since it was written were waited for, so they count."""
+        self.seconds = Seconds(**state["seconds"])
+        self.seconds.total += lost_s
 
     @contextlib.contextmanager
     def _part(self, name: str) -> Iterator[None]:
@@ -84,8 +101,11 @@ class EmulatedClock:
     workers: int
     gradient_bytes: int
     seconds: Seconds = field(default_factory=Seconds)
-    durations_s: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    durations_s: dict[str, deque[float]] = field(default_factory=lambda: defaultdict(_recent))
     _steps: list[int] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Training begins, or goes on: modelled seconds don't pass by themselves."""
 
     def computing(self, samples: int) -> contextlib.AbstractContextManager[None]:
         """One worker's share of a step."""
@@ -120,9 +140,24 @@ class EmulatedClock:
         self.seconds.total += compute_s + communication_s + evaluation_s
         return self.seconds
 
+    def now(self) -> Seconds:
+        """The seconds until the last epoch's end."""
+        return self.seconds
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        durations_s = {name: list(values) for name, values in self.durations_s.items()}
+        return {"seconds": asdict(self.seconds), "durations_s": durations_s, "steps": self._steps}
+
+    def restore(self, state: dict[str, Any], lost_s: float) -> None:
+        """Go on from a checkpoint; the modelled workers lost nothing, so the seconds lost here don't count."""
+        self.seconds, self._steps = Seconds(**state["seconds"]), list(state["steps"])
+        for name, values in state["durations_s"].items():
+            self.durations_s[name].extend(values)
+
     def _medians_s(self, world: World) -> dict[str, float]:
         together: dict[str, list[float]] = defaultdict(list)
-        for durations_s in world.gather(dict(self.durations_s)):
+        for durations_s in world.gather({name: list(values) for name, values in self.durations_s.items()}):
             for name, values in durations_s.items():
                 together[name] += values
         return {name: statistics.median(values) for name, values in together.items()}
@@ -135,6 +170,11 @@ class EmulatedClock:
 
 
 Clock = WallClock | EmulatedClock
+
+
+def _recent() -> deque[float]:
+    """Enough of the newest durations for a median."""
+    return deque(maxlen=200)
 
 
 def _synchronise(device: torch.device) -> None:

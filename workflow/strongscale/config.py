@@ -16,6 +16,9 @@ from strongscale.strategies.base import Strategy
 SEQUENTIAL = "sequential"
 
 
+Extent = Annotated[float, Between(low=40)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Phantom:
     """Artificial scans in LUNA16's form on disk, for studies without the real ones."""
@@ -23,12 +26,16 @@ class Phantom:
     scans: Annotated[int, AT_LEAST_1, "number of CT scans to make"] = 64
     nodules: Annotated[int, AT_LEAST_1, "nodules in all scans together, of at least 3 mm"] = 640
     subsets: Annotated[int, Between(low=1, high=10), "number of subset folders the scans are spread over"] = 2
-    size_mm: Annotated[tuple[float, float, float], "extent of a scan along the patient's x, y, z"] = (
+    size_mm: Annotated[tuple[Extent, Extent, Extent], "extent of a scan along the patient's x, y, z"] = (
         140.0,
         120.0,
         120.0,
     )
     seed: Annotated[int, AT_LEAST_0, "the scans depend on this number alone"] = 1
+
+    def __post_init__(self) -> None:
+        if self.subsets > self.scans:
+            raise UserError(f"subsets: {self.subsets} is not allowed; allowed: at most one a scan, {self.scans}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +160,15 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Checkpoints:
+    """How often a run can be continued from; whichever comes first."""
+
+    every_epochs: Annotated[int, AT_LEAST_1, "epochs between two checkpoints, at most"] = 10
+    every_s: Annotated[float, POSITIVE, "seconds between two checkpoints, at most"] = 300.0
+    keep: Annotated[bool, "leave the last ones in the cell's folder when the run is done"] = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Edge:
     """The sequential run tried at several learning rates: where does training break down?"""
 
@@ -216,6 +232,7 @@ class Study:
     model: Annotated[Model, "the network"] = field(default_factory=Model)
     training: Annotated[Training, "how it is trained"] = field(default_factory=Training)
     edge: Annotated[Edge, "the sequential run at several learning rates"] = field(default_factory=Edge)
+    checkpoints: Annotated[Checkpoints, "how often a run can be continued from"] = field(default_factory=Checkpoints)
 
     def __post_init__(self) -> None:
         if self.clock == "wall" and self.max_ranks is not None:
@@ -250,6 +267,11 @@ def parse(raw: Mapping[str, Any]) -> Config:
     config = build(Config, {**raw, "studies": studies}, "")
     if config.study not in config.studies:
         raise UserError(f"study: {config.study!r} is not allowed; allowed: {', '.join(config.studies)}")
+    for name in (*config.datasets, *config.studies):
+        if not all(letter.isalnum() or letter in "_-" for letter in name) or name == "datasets":
+            raise UserError(
+                f"{name!r} is not allowed as the name of a study or data set; allowed: letters, digits, _ and -"
+            )
     for name, study in config.studies.items():
         _check_study(config, study, f"studies.{name}")
     return config

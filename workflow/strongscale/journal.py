@@ -27,16 +27,23 @@ class Journal:
 
     def __init__(self, path: Path | None):
         self.epochs: list[Epoch] = []
-        self._path = path
-        if path:
-            with path.open("w", newline="", encoding="utf-8") as file:
-                csv.writer(file).writerow(field.name for field in fields(Epoch))
+        self.path = path
+        self.restore([])
+
+    def restore(self, epochs: list[Epoch]) -> None:
+        """Begin with these epochs."""
+        self.epochs = epochs
+        if self.path:
+            with self.path.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file)
+                writer.writerow(field.name for field in fields(Epoch))
+                writer.writerows(asdict(epoch).values() for epoch in epochs)
 
     def add(self, epoch: Epoch) -> None:
         """Take an epoch down."""
         self.epochs.append(epoch)
-        if self._path:
-            with self._path.open("a", newline="", encoding="utf-8") as file:
+        if self.path:
+            with self.path.open("a", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerow(asdict(epoch).values())
 
     @property

@@ -47,6 +47,7 @@ def resolve(
         dataset_hash=read_json(dataset / "dataset.json")["hash"],
         model=study.model,
         training=_resolve_training(study.training, cell, learning_rate, sequential),
+        checkpoints=study.checkpoints,
     )
 
 

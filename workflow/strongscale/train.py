@@ -7,6 +7,7 @@ result.json last: where that is, the cell is done.
 import argparse
 import datetime
 import logging
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,16 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from strongscale import provenance, world
+from strongscale import failure, provenance, world
 from strongscale.cells import CellSettings
+from strongscale.checkpoint import Store
 from strongscale.command import run
 from strongscale.config import SEQUENTIAL, SequentialEpochs
+from strongscale.continuation import Continuation
 from strongscale.data.dataset import Samples, central_section, load
 from strongscale.errors import UserError
 from strongscale.files import atomic, read_json, write_json
+from strongscale.interrupt import EXIT_STATUS, Interrupted
 from strongscale.journal import Journal
 from strongscale.schema import build
 from strongscale.stopping import Verdict
@@ -77,6 +81,11 @@ def prepare(folder: Path, ranks: World) -> Trainer:
         validation=_to_device(samples.validation, cell, device),
         null_loss=samples.null_loss,
         journal=Journal(folder / "epochs.csv" if ranks.rank == 0 else None),
+        continuation=Continuation(
+            world=ranks,
+            store=Store(folder, {"settings": cell.hash, "code": provenance.code_hash()}),
+            settings=cell.checkpoints,
+        ),
     )
 
 
@@ -137,27 +146,34 @@ def _finite(loss: float) -> float | None:
 
 
 def train(folder: Path, ranks: World) -> None:
-    """Train the cell in this folder, and write its result."""
+    """Train the cell in this folder, or train it on, and write its result."""
     start_s = time.perf_counter()
     started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     trainer = prepare(folder, ranks)
+    continuation = trainer.continuation
+    continuation.interrupt.listen()
+    step = continuation.resume(trainer)
     hosts = ranks.gather(provenance.host_name())
     startup_s = time.perf_counter() - start_s
     if ranks.rank == 0:
         log.info(
-            "%s: %d workers on %d ranks, %s",
-            folder,
-            trainer.cell.workers,
-            ranks.size,
-            provenance.device_name(trainer.device),
+            "%s: %s on %d ranks, %s", folder, trainer.cell.title, ranks.size, provenance.device_name(trainer.device)
         )
+        if continuation.attempts > 1:
+            log.info("attempt %d, from %s", continuation.attempts, "the beginning" if step is None else f"step {step}")
     verdict = trainer.run()
     if ranks.rank == 0:
         with atomic(folder / "weights.safetensors") as path:
             weights = {name: value.contiguous() for name, value in trainer.model.state_dict().items()}
             safetensors.torch.save_file(weights, path)
-        attempt = {"startup_s": startup_s, "started_at": started_at, "attempts": 1}
-        write_json(folder / "result.json", describe(trainer, verdict) | describe_origin(trainer, hosts) | attempt)
+        life = {
+            "startup_s": startup_s,
+            "started_at": started_at,
+            "attempts": continuation.attempts,
+            "lost_s": continuation.lost_s,
+        }
+        write_json(folder / "result.json", describe(trainer, verdict) | describe_origin(trainer, hosts) | life)
+        continuation.end()
 
 
 def main(arguments: list[str]) -> None:
@@ -166,9 +182,21 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("folder", type=Path, help="the cell's folder")
     folder = parser.parse_args(arguments).folder
     ranks = world.create()
+    if ranks.rank == 0:
+        failure.clear(folder)
+    ranks.gather("cleared")
     if ranks.rank > 0:
         logging.getLogger().setLevel(logging.WARNING)
-    train(folder, ranks)
+    try:
+        train(folder, ranks)
+    except Interrupted:
+        if ranks.rank == 0:
+            log.warning("interrupted by a signal: checkpoint written; start again to go on")
+        ranks.close()
+        sys.exit(EXIT_STATUS)
+    except Exception as error:
+        failure.tell(folder, ranks.rank, error)
+        raise
     ranks.close()
 
 

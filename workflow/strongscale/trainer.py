@@ -6,8 +6,7 @@ don't depend on who computed them.
 """
 
 import logging
-import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import torch
@@ -15,7 +14,9 @@ from torch import Tensor
 
 from strongscale import models, order, stopping
 from strongscale.cells import CellSettings
+from strongscale.checkpoint import Checkpoint
 from strongscale.clock import Clock, EmulatedClock, WallClock
+from strongscale.continuation import Continuation
 from strongscale.flat import FlatParameters
 from strongscale.journal import Epoch, Journal
 from strongscale.loss import msle
@@ -25,6 +26,8 @@ from strongscale.strategies.base import Strategy
 from strongscale.world import World
 
 log = logging.getLogger(__name__)
+
+COUNTERS = ("epoch", "minibatch", "step", "samples")
 
 
 @dataclass(kw_only=True)
@@ -39,8 +42,12 @@ class Trainer:
     validation: Tensor
     null_loss: float
     journal: Journal
+    continuation: Continuation
+    epoch: int = 0  # of the minibatch that comes next, counted from 0
+    minibatch: int = 0  # its number in that epoch
     step: int = 0
     samples: int = 0
+    losses: Tensor = field(init=False)  # of this epoch's samples, those that this rank computed
     model: torch.nn.Module = field(init=False)
     flat: FlatParameters = field(init=False)
     optimizer: torch.optim.Optimizer = field(init=False)
@@ -61,43 +68,54 @@ class Trainer:
             if settings.reduction == "exact"
             else FastReduction(self.flat, self.world)
         )
+        self.losses = torch.zeros(len(self.training), device=self.device)
+        self.clock = self._create_clock()
         self.workers = range(self.cell.workers)[order.split(self.cell.workers, self.world.size)[self.world.rank]]
 
     def run(self) -> Verdict:
-        """Train to the end; the clock starts here."""
-        self.clock = self._start_clock()
-        for epoch in range(self.cell.training.max_epochs):
-            self._train_epoch(epoch)
-            verdict = stopping.judge(
-                self.journal.training,
-                self.journal.validation,
-                target=self.target,
-                max_epochs=self.cell.training.max_epochs,
-                null_loss=self.null_loss,
-                collapse=self.cell.training.collapse,
-            )
-            self._tell(verdict)
-            if verdict:
-                return verdict
-        raise AssertionError("the last epoch always has a verdict")
+        """Train to the end, from wherever it stands; the clock starts here."""
+        self.clock.start()
+        while not (verdict := self._judge()):
+            self._train_epoch()
+            self._tell()
+            self.continuation.after_epoch(self, self.step, self.epoch)
+        return verdict
 
-    def _train_epoch(self, epoch: int) -> None:
-        num_samples = len(self.training)
-        indices = torch.from_numpy(order.epoch_order(num_samples, self.cell.seed, epoch)).to(self.device)
-        batch_size = self.strategy.minibatch(self.cell.training.batch_size, self.cell.workers, epoch)
-        minibatches = indices.split(batch_size)
-        losses = torch.zeros(num_samples, device=self.device)
-        rate = math.nan
-        for number, minibatch in enumerate(minibatches):
-            rate = self._learning_rate(epoch + number / len(minibatches))
-            self._take_step(minibatch, rate, losses[number * batch_size :][: len(minibatch)])
-        self.samples += num_samples
-        training_loss = self._mean_over_ranks(losses)
+    def _judge(self) -> Verdict | None:
+        if not self.journal.epochs:
+            return None
+        return stopping.judge(
+            self.journal.training,
+            self.journal.validation,
+            target=self.target,
+            max_epochs=self.cell.training.max_epochs,
+            null_loss=self.null_loss,
+            collapse=self.cell.training.collapse,
+        )
+
+    def _train_epoch(self) -> None:
+        indices = torch.from_numpy(order.epoch_order(len(self.training), self.cell.seed, self.epoch)).to(self.device)
+        size = self.strategy.minibatch(self.cell.training.batch_size, self.cell.workers, self.epoch)
+        minibatches = indices.split(size)
+        while self.minibatch < len(minibatches):
+            rate = self._learning_rate(self.epoch + self.minibatch / len(minibatches))
+            samples = minibatches[self.minibatch]
+            self._take_step(samples, rate, self.losses[self.minibatch * size :][: len(samples)])
+            self.minibatch += 1
+            self.continuation.after_step(self, self.step)
+        self._end_epoch(self._learning_rate(self.epoch + (len(minibatches) - 1) / len(minibatches)))
+
+    def _end_epoch(self, rate: float) -> None:
+        """Evaluate, and write the epoch down."""
+        training_loss = self._mean_over_ranks(self.losses)
         validation_loss = self._evaluate()
         seconds = self.clock.end_epoch(self.world, len(self._validation_chunks()))
+        self.samples += len(self.training)
+        self.epoch, self.minibatch = self.epoch + 1, 0
+        self.losses.zero_()
         self.journal.add(
             Epoch(
-                epoch=epoch + 1,
+                epoch=self.epoch,
                 step=self.step,
                 samples=self.samples,
                 learning_rate=rate,
@@ -110,6 +128,41 @@ class Trainer:
                 weights_hash=self.flat.digest(),
             )
         )
+
+    def state(self) -> Checkpoint:
+        """Everything that makes the run what it is, whoever carries it on: nothing in it knows of ranks."""
+        losses = self.losses.clone()
+        self.world.sum(losses)
+        tensors = {"weights": self.flat.values.data, "losses": losses} | self._moments()
+        counters = {name: getattr(self, name) for name in COUNTERS}
+        journal = [asdict(epoch) for epoch in self.journal.epochs]
+        return Checkpoint(
+            {name: tensor.detach().cpu() for name, tensor in tensors.items()},
+            {"counters": counters, "journal": journal, "clock": self.clock.state()},
+        )
+
+    def restore(self, checkpoint: Checkpoint, lost_s: float) -> None:
+        """Go on from a checkpoint, written by any number of ranks."""
+        for name, counter in checkpoint.values["counters"].items():
+            setattr(self, name, counter)
+        self.flat.values.data.copy_(checkpoint.tensors["weights"])
+        for name, moment in self._moments().items():
+            moment.copy_(checkpoint.tensors[name])
+        if self.world.rank == 0:  # the losses are summed over ranks: one rank brings those computed before
+            self.losses.copy_(checkpoint.tensors["losses"])
+            self.clock.restore(checkpoint.values["clock"], lost_s)
+        else:
+            self.clock.restore(checkpoint.values["clock"] | {"durations_s": {}}, lost_s)
+        self.journal.restore([Epoch(**row) for row in checkpoint.values["journal"]])
+
+    def _moments(self) -> dict[str, Tensor]:
+        """Adam's memory, made on first use."""
+        state = self.optimizer.state[self.flat.values]
+        if not state:
+            state["step"] = torch.zeros((), device=self.device)
+            state["exp_avg"] = torch.zeros_like(self.flat.values.data)
+            state["exp_avg_sq"] = torch.zeros_like(self.flat.values.data)
+        return {name: state[name] for name in ("step", "exp_avg", "exp_avg_sq")}
 
     @property
     def target(self) -> float | None:
@@ -164,7 +217,7 @@ class Trainer:
             self.world.sum(losses)
         return float(np.mean(losses.cpu().numpy(), dtype=np.float64))
 
-    def _start_clock(self) -> Clock:
+    def _create_clock(self) -> Clock:
         if self.cell.network is None:
             return WallClock(self.device)
         gradient = self.flat.gradient
@@ -172,9 +225,9 @@ class Trainer:
             self.device, self.cell.network, self.cell.workers, gradient.numel() * gradient.element_size()
         )
 
-    def _tell(self, verdict: Verdict | None) -> None:
+    def _tell(self) -> None:
         """One line an epoch, with the time that is left at most."""
-        last, target = self.journal.epochs[-1], self.target
+        verdict, last, target = self._judge(), self.journal.epochs[-1], self.target
         left_s = last.time_s / last.epoch * (self.cell.training.max_epochs - last.epoch)
         log.info(
             "epoch %d/%d  step %d  rate %.3g  training %.6f  validation %.6f%s  %.1f s %s  %s",

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,14 @@ class World:
     def gather(self, value: Any) -> list[Any]:
         """The (small) value of every rank, on all ranks."""
         return [value]
+
+    def largest(self, value: int) -> int:
+        """The largest of the ranks' numbers, on all ranks."""
+        return value
+
+    def abort(self) -> None:
+        """End all ranks at once: this one has failed."""
+        sys.exit(1)
 
     def connect(self, device: torch.device) -> None:
         """Choose how tensors travel, once the device is known."""
@@ -109,6 +118,14 @@ class MPIWorld(World):
     def gather(self, value: Any) -> list[Any]:
         """The value of every rank, on all ranks."""
         return list(self._comm.allgather(value))
+
+    def largest(self, value: int) -> int:
+        """The largest of the ranks' numbers: one small all-reduce."""
+        return int(self._comm.allreduce(value, self._mpi.MAX))
+
+    def abort(self) -> None:
+        """End all ranks at once: this one has failed."""
+        self._comm.Abort(1)
 
     def close(self) -> None:
         """Tear NCCL down; MPI ends with the process."""

@@ -1,0 +1,231 @@
+"""A run that dies goes on where it was, and ends the same."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from conftest import environment, mpirun
+
+from strongscale import train
+from strongscale.checkpoint import Checkpoint, Store
+from strongscale.config import Checkpoints
+from strongscale.errors import UserError
+from strongscale.interrupt import EXIT_STATUS
+from strongscale.world import World
+
+IDENTITY = {"settings": "abc", "code": "def"}
+EVERY_STEP = Checkpoints(every_epochs=1, every_s=1e-9)
+
+
+def checkpoint(number):
+    """A small checkpoint that tells its number."""
+    return Checkpoint({"weights": torch.full((3,), float(number))}, {"number": number})
+
+
+def test_a_checkpoint_comes_back_to_the_bit(tmp_path):
+    tensors = {"weights": torch.randn(100), "step": torch.tensor(3.0)}
+    values = {"time_s": 0.1 + 0.2, "loss": float("nan")}
+    Store(tmp_path, IDENTITY).save(7, Checkpoint(tensors, values))
+    loaded = Store(tmp_path, IDENTITY).load()
+    assert all(torch.equal(loaded.tensors[name], tensors[name]) for name in tensors)
+    assert loaded.values["time_s"] == values["time_s"]
+
+
+def test_the_newest_two_are_kept(tmp_path):
+    store = Store(tmp_path, IDENTITY)
+    for number in (5, 10, 15):
+        store.save(number, checkpoint(number))
+    assert [path.name for path in store.paths()] == [
+        "checkpoint-000000015.safetensors",
+        "checkpoint-000000010.safetensors",
+    ]
+    assert store.load().values["number"] == 15
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[-2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGES = {
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[:-5]),
+    "empty": lambda path: path.write_bytes(b""),
+    "one bit flipped": flip_a_bit,
+    "something else": lambda path: path.write_text("hello, this is no checkpoint at all"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, damage, caplog):
+    store = Store(tmp_path, IDENTITY)
+    store.save(1, checkpoint(1))
+    store.save(2, checkpoint(2))
+    damage(store.paths()[0])
+    assert store.load().values["number"] == 1
+    assert "checkpoint-000000002.safetensors: torn or corrupt" in caplog.text
+
+
+def test_another_runs_checkpoint_is_refused_by_name(tmp_path):
+    Store(tmp_path, IDENTITY).save(1, checkpoint(1))
+    with pytest.raises(UserError, match=r"checkpoint-000000001.safetensors: of another run \(settings abc, here xyz\)"):
+        Store(tmp_path, IDENTITY | {"settings": "xyz"}).load()
+
+
+def test_a_full_disk_costs_the_checkpoint_and_not_the_run(tmp_path, monkeypatch, caplog):
+    store = Store(tmp_path, IDENTITY)
+    store.save(1, checkpoint(1))
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    store.save(2, checkpoint(2))
+    assert "No space left on device" in caplog.text
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-000000001.safetensors"]
+
+
+class Killed(Exception):
+    """Stands for a death at a certain step."""
+
+
+def train_with_a_death(folder, step, monkeypatch):
+    """Train until that step's end and die there without a word; then train on to the end."""
+    trainer = train.prepare(folder, World())
+    after_step = trainer.continuation.after_step
+
+    def die(run, now):
+        after_step(run, now)
+        if now == step:
+            raise Killed
+
+    monkeypatch.setattr(trainer.continuation, "after_step", die)
+    trainer.continuation.resume(trainer)
+    with pytest.raises(Killed):
+        trainer.run()
+    train.train(folder, World())
+
+
+def rows(folder):
+    """epochs.csv without its seconds."""
+    table = np.genfromtxt(folder / "epochs.csv", delimiter=",", names=True, dtype=None, encoding=None)
+    return [[row[name] for name in table.dtype.names if not name.endswith("_s")] for row in table]
+
+
+@pytest.mark.parametrize("step", [1, 4, 5, 8, 11])  # 4 steps an epoch: at its end, in its middle, at its start
+@pytest.mark.parametrize("settings", [{"reduction": "exact", "microbatch": 2}, {}], ids=["exact", "fast"])
+def test_a_run_that_was_killed_ends_with_the_same_bits(make_cell, monkeypatch, step, settings):
+    calm, killed = (
+        make_cell("strong", 4, name=name, checkpoints=EVERY_STEP, **settings) for name in ("calm", "killed")
+    )
+    train.train(calm, World())
+    train_with_a_death(killed, step, monkeypatch)
+    assert rows(killed) == rows(calm)
+    result = json.loads((killed / "result.json").read_text())
+    assert result["attempts"] == 2
+    assert result["lost_s"] >= 0
+
+
+def test_nothing_is_left_over_when_a_run_is_done(make_cell):
+    folder = make_cell("sequential", checkpoints=EVERY_STEP)
+    train.train(folder, World())
+    assert {path.name for path in folder.iterdir()} == {"cell.json", "epochs.csv", "result.json", "weights.safetensors"}
+
+
+def test_the_last_checkpoints_can_be_kept(make_cell):
+    folder = make_cell("sequential", checkpoints=Checkpoints(every_epochs=1, keep=True))
+    train.train(folder, World())
+    assert len(list(folder.glob("checkpoint-*"))) == 2
+
+
+def start(ranks, folder):
+    """Start a run by mpirun, in a process group of its own."""
+    launcher = ["mpirun", "-n", str(ranks), "--oversubscribe", "--bind-to", "none"]
+    command = [*launcher, sys.executable, "-m", "mpi4py", "-m", "strongscale.train", str(folder)]
+    log = (folder / "train.log").open("w")
+    return subprocess.Popen(command, env=environment(), stderr=log, start_new_session=True)
+
+
+def wait_for_epoch(folder, process, epoch=2):
+    """Until the journal has that epoch."""
+    path = folder / "epochs.csv"
+    while not path.exists() or len(path.read_text().splitlines()) < 1 + epoch:
+        assert process.poll() is None, (folder / "train.log").read_text()
+        time.sleep(0.02)
+
+
+LONG = {"max_epochs": 400, "reduction": "exact", "microbatch": 2}
+
+
+@pytest.mark.parametrize("ranks_then", [1, 2, 4])
+def test_a_run_killed_on_four_ranks_goes_on_on_any_number_with_the_same_bits(make_cell, ranks_then):
+    settings = LONG | {"max_epochs": 60}
+    calm, killed = (make_cell("strong", 4, name=f"{name}{ranks_then}", **settings) for name in ("calm", "killed"))
+    train.train(calm, World())
+    process = start(4, killed)
+    wait_for_epoch(killed, process, 12)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (killed / "result.json").exists()
+    answer = mpirun(ranks_then, "strongscale.train", killed)
+    assert answer.returncode == 0, answer.stderr
+    assert "attempt 2, from step" in answer.stderr
+    assert rows(killed) == rows(calm)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2], ids=lambda number: number.name)
+def test_a_signal_to_the_ranks_is_a_checkpoint_and_a_status_that_asks_for_more(make_cell, number):
+    folder = make_cell("strong", 2, checkpoints=Checkpoints(every_epochs=10**6), **LONG)
+    command = [sys.executable, "-m", "strongscale.train", str(folder)]
+    process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
+    wait_for_epoch(folder, process)
+    process.send_signal(number)
+    _, words = process.communicate(timeout=60)
+    assert process.returncode == EXIT_STATUS
+    assert "checkpoint written" in words
+    assert len(list(folder.glob("checkpoint-*"))) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2], ids=lambda number: number.name)
+def test_a_signal_to_mpirun_is_a_checkpoint_too(make_cell, number):
+    folder = make_cell("strong", 2, checkpoints=Checkpoints(every_epochs=10**6), **LONG)
+    process = start(2, folder)
+    wait_for_epoch(folder, process)
+    process.send_signal(number)
+    assert process.wait(timeout=60) != 0
+    assert len(list(folder.glob("checkpoint-*"))) == 1
+    assert not (folder / "result.json").exists()
+
+
+def test_one_dead_rank_ends_all(make_cell):
+    folder = make_cell("strong", 3, **LONG)
+    process = start(3, folder)
+    wait_for_epoch(folder, process)
+    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+    os.kill(int(children[-1]), signal.SIGKILL)
+    assert process.wait(timeout=60) != 0
+
+
+def test_a_failing_rank_is_named_with_its_host_and_reason(make_cell):
+    """Rank 1 fails in its first step, while rank 0 waits for it."""
+    folder = make_cell("strong", 2, **LONG)
+    code = (
+        "import sys; from strongscale import trainer, train, world, command\n"
+        "def broken(self, *arguments): raise RuntimeError('the disk of rank 1 is on fire')\n"
+        "import os\n"
+        "if os.environ['OMPI_COMM_WORLD_RANK'] == '1': trainer.Trainer._take_step = broken\n"
+        "command.run(train.main)\n"
+    )
+    launcher = ["mpirun", "-n", "2", "--oversubscribe", "--bind-to", "none"]
+    command = [*launcher, sys.executable, "-m", "mpi4py", "-c", code, str(folder)]
+    answer = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60)
+    assert answer.returncode != 0
+    assert "Traceback" in answer.stderr
+    words = mpirun(1, "strongscale.failure", folder).stderr
+    assert f"rank 1 on host {os.uname().nodename} failed: RuntimeError: the disk of rank 1 is on fire" in words

@@ -1,0 +1,99 @@
+"""Checkpoints: all that a run needs to go on as if nothing had happened.
+
+A checkpoint is one safetensors file (loading it runs no code), written whole or not at all, named after its step. Its
+metadata hold the identity of the run, and a digest of everything in it. The newest two are kept: one that is torn or
+corrupt falls back to the one before. One of another run is refused by name.
+"""
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from strongscale.errors import UserError
+from strongscale.files import atomic
+
+log = logging.getLogger(__name__)
+
+NUM_KEPT = 2
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Tensors by name, and plain values."""
+
+    tensors: dict[str, Tensor]
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Store:
+    """The checkpoints of one run, in its cell's folder."""
+
+    folder: Path
+    identity: dict[str, str]
+    """What must be equal for a checkpoint to belong to this run."""
+
+    def paths(self) -> list[Path]:
+        """The checkpoints there are, newest first."""
+        return sorted(self.folder.glob("checkpoint-*.safetensors"), reverse=True)
+
+    def save(self, step: int, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint and drop the oldest. A full disk costs the checkpoint, not the run."""
+        values = json.dumps(checkpoint.values | {"identity": self.identity})
+        metadata = {"values": values, "digest": _digest(checkpoint.tensors, values)}
+        path = self.folder / f"checkpoint-{step:09d}.safetensors"
+        try:
+            with atomic(path) as temporary:
+                temporary.write_bytes(safetensors.torch.save(checkpoint.tensors, metadata))
+        except OSError as error:
+            log.warning("%s: not written (%s); training goes on", path, error.strerror)
+            return
+        for old in self.paths()[NUM_KEPT:]:
+            old.unlink(missing_ok=True)
+
+    def load(self) -> Checkpoint | None:
+        """The newest whole checkpoint of this run; None where there is none."""
+        for path in self.paths():
+            try:
+                checkpoint = _read(path)
+            except (safetensors.SafetensorError, KeyError, ValueError) as error:
+                log.warning("%s: torn or corrupt (%s); trying the one before", path, error)
+                continue
+            theirs = checkpoint.values.get("identity", {})
+            for name, value in self.identity.items():
+                if theirs.get(name) != value:
+                    raise UserError(
+                        f"{path}: of another run ({name} {theirs.get(name)}, here {value}); "
+                        "remove the folder's checkpoints to start over, or restore what was changed"
+                    )
+            return checkpoint
+        return None
+
+    def clear(self) -> None:
+        """Remove all checkpoints."""
+        for path in self.paths():
+            path.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> Checkpoint:
+    content = path.read_bytes()
+    tensors = safetensors.torch.load(content)
+    header_size = int.from_bytes(content[:8], "little")
+    metadata = json.loads(content[8 : 8 + header_size])["__metadata__"]
+    if metadata["digest"] != _digest(tensors, metadata["values"]):
+        raise ValueError("its digest doesn't match")
+    return Checkpoint(tensors, json.loads(metadata["values"]))
+
+
+def _digest(tensors: dict[str, Tensor], values: str) -> str:
+    digest = hashlib.sha256(values.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode() + tensors[name].numpy().tobytes())
+    return digest.hexdigest()
