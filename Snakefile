@@ -33,12 +33,15 @@ wildcard_constraints:
     subset=r"subset\d+",
     workers=r"\d+",
     seed=r"\d+",
+    ranks=r"\d+",
+    clock="wall|emulated",
 
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/analyse.smk"
+include: "workflow/rules/exactness.smk"
 
 
 rule all:

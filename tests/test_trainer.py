@@ -175,7 +175,7 @@ def test_the_log_has_a_line_an_epoch_with_the_time_left(make_cell):
 
 BAD_RUNS = [
     (3, {"workers": 2}, "at most one rank a worker"),
-    (1, {"workers": 2, "clock": "wall"}, "needs a rank a worker"),
+    (1, {"workers": 2, "clock": "wall"}, "on the wall clock this run needs 2"),
 ]
 
 

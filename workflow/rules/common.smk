@@ -197,6 +197,37 @@ def first_sequential_result(wildcards):
     return f"{first_sequential_cell(wildcards)}/result.json"
 
 
+# --- exactness
+
+CASE_RANKS = (1, 2, 4)
+
+
+def case_folder(wildcards):
+    """Where a run of the proof lies."""
+    return f"results/{wildcards.study}/exactness/{wildcards.clock}/{wildcards.workers}workers/{wildcards.ranks}ranks"
+
+
+def case_ranks(wildcards):
+    """Its ranks."""
+    return int(wildcards.ranks)
+
+
+def case_results(wildcards):
+    """Every number of workers on every number of ranks that has a worker each, on both clocks."""
+    return [
+        f"results/{wildcards.study}/exactness/{clock}/{workers:02d}workers/{ranks}ranks/result.json"
+        for clock in ("wall", "emulated")
+        for workers in study_of(wildcards).workers
+        for ranks in CASE_RANKS
+        if ranks <= workers
+    ]
+
+
+def exactness_output(wildcards):
+    """The table's path without its ending."""
+    return f"results/{wildcards.study}/tables/exactness"
+
+
 # --- analysis
 
 

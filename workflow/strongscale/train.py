@@ -62,9 +62,9 @@ def prepare(folder: Path, ranks: World) -> Trainer:
     cell = read_settings(folder)
     if ranks.size > cell.workers:
         raise UserError(f"{folder}: {ranks.size} ranks for {cell.workers} workers; allowed: at most one rank a worker")
-    if cell.clock == "wall" and ranks.size != cell.workers:
+    if cell.clock == "wall" and ranks.size != cell.ranks:
         raise UserError(
-            f"{folder}: {ranks.size} ranks for {cell.workers} workers; the wall clock needs a rank a worker"
+            f"{folder}: {ranks.size} ranks; on the wall clock this run needs {cell.ranks}, as in its cell.json"
         )
     torch.set_num_threads(cell.training.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)

@@ -105,6 +105,11 @@ class Trainer:
             self.continuation.after_step(self, self.step)
         self._end_epoch(self._learning_rate(self.epoch + (len(minibatches) - 1) / len(minibatches)))
 
+    def step_once(self) -> None:
+        """One step on the first samples, for benchmarks; it counts for nothing."""
+        samples = torch.arange(self.cell.training.batch_size, device=self.device)
+        self._take_step(samples, 0.0, torch.zeros(len(samples), device=self.device))
+
     def _end_epoch(self, rate: float) -> None:
         """Evaluate, and write the epoch down."""
         training_loss = self._mean_over_ranks(self.losses)

@@ -1,0 +1,89 @@
+"""The proof of exactness. Takes a study with reduction: exact; makes a table of digests, all equal, and the cost."""
+
+CASE = "results/{study}/exactness/{clock}/{workers}workers/{ranks}ranks"
+
+
+rule exactness:
+    """Take the study `exactness`; make its proof: `snakemake --profile local exactness`."""
+    input:
+        "results/exactness/tables/exactness.csv",
+
+
+rule exactness_case:
+    """Take a study's settings; make the cell.json of one run of the proof."""
+    input:
+        dataset=dataset_file,
+    output:
+        f"{CASE}/cell.json",
+    log:
+        f"{CASE}/cell.log",
+    conda:
+        "../../envs/train.yaml"
+    params:
+        python=PYTHON,
+        settings=study_settings,
+    shell:
+        "{params.python} -m strongscale.exactness case --settings {params.settings:q} --dataset {input.dataset:q}"
+        " --output {output:q} 2> {log:q}"
+
+
+rule exactness_run:
+    """Take a case's folder with its cell.json; make its result, on exactly so many ranks."""
+    input:
+        settings=f"{CASE}/cell.json",
+        dataset=dataset_file,
+    output:
+        epochs=f"{CASE}/epochs.csv",
+        result=f"{CASE}/result.json",
+    log:
+        f"{CASE}/train.log",
+    conda:
+        "../../envs/train.yaml"
+    threads: case_ranks
+    resources:
+        mpi="mpirun",
+        tasks=case_ranks,
+    params:
+        python=PYTHON,
+        folder=case_folder,
+    shell:
+        "{resources.mpi} -n {resources.tasks} {params.python} -m mpi4py -m strongscale.train {params.folder:q} 2> {log:q}"
+
+
+rule exactness_cost:
+    """Take this machine for itself; make the ratio of exact to fast, for each number of workers."""
+    input:
+        dataset=dataset_file,
+    output:
+        "results/{study}/exactness/cost.csv",
+    log:
+        "results/{study}/logs/exactness_cost.log",
+    conda:
+        "../../envs/train.yaml"
+    threads: workflow.cores
+    params:
+        python=PYTHON,
+        settings=study_settings,
+    shell:
+        "{params.python} -m strongscale.exactness cost --settings {params.settings:q} --dataset {input.dataset:q}"
+        " --output {output:q} 2> {log:q}"
+
+
+rule exactness_table:
+    """Take the results of all cases and the cost; make the table."""
+    input:
+        results=case_results,
+        cost="results/{study}/exactness/cost.csv",
+    output:
+        "results/{study}/tables/exactness.csv",
+        "results/{study}/tables/exactness.md",
+    log:
+        "results/{study}/logs/exactness.log",
+    conda:
+        "../../envs/train.yaml"
+    params:
+        python=PYTHON,
+        output=exactness_output,
+    shell:
+        "{params.python} -m strongscale.exactness table {input.results:q} --cost {input.cost:q}"
+        " --output {params.output:q} 2> {log:q}"

@@ -1,0 +1,156 @@
+"""The proof of exactness: the same short run on many numbers of workers and ranks, on both clocks, ends with equal bits.
+
+`case` writes the cell.json of one such run, `cost` measures what exactness costs, `table` puts the digests of the
+weights side by side.
+"""
+
+import argparse
+import csv
+import json
+import logging
+import statistics
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from strongscale import prepare
+from strongscale.cells import Cell, CellSettings
+from strongscale.command import run
+from strongscale.config import StrategyEntry, Study
+from strongscale.files import atomic, read_json, write_json, write_text
+from strongscale.schema import build, plain
+
+log = logging.getLogger(__name__)
+
+REPEATS = 9
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run of the proof, by its folder: .../<clock>/<NN>workers/<R>ranks."""
+
+    clock: Literal["wall", "emulated"]
+    workers: int
+    ranks: int
+
+    @classmethod
+    def of(cls, folder: Path) -> "Case":
+        """The case whose folder this is."""
+        clock, workers, ranks = folder.parts[-3:]
+        return cls(
+            "wall" if clock == "wall" else "emulated",
+            int(workers.removesuffix("workers")),
+            int(ranks.removesuffix("ranks")),
+        )
+
+
+def settings_of(case: Case, study: Study, name: str, folder: Path, dataset: Path) -> CellSettings:
+    """Strong scaling with the study's training, on the case's clock, workers and ranks."""
+    strong = replace(study, strategies={"strong": StrategyEntry()}, clock=case.clock, max_ranks=None)
+    cell = Cell(name, "strong", case.workers, study.seeds[0])
+    return replace(prepare.resolve(strong, cell, folder=folder, dataset=dataset), ranks=case.ranks)
+
+
+def write_case(options: argparse.Namespace) -> None:
+    """Write the cell.json of one case."""
+    folder = options.output.parent
+    study = build(Study, json.loads(options.settings), "study")
+    name = folder.parts[-5]
+    write_json(options.output, plain(settings_of(Case.of(folder), study, name, folder, options.dataset.parent)))
+
+
+def measure_cost(options: argparse.Namespace) -> None:
+    """Time a step of all workers, one after another, exact and fast by turns: the ratio of medians by their number."""
+    from strongscale import train
+    from strongscale.world import World
+
+    folder = options.output.parent / "cost"
+    study = build(Study, json.loads(options.settings), "study")
+    rows = []
+    for workers in study.workers:
+        trainers = {}
+        for reduction in ("fast", "exact"):
+            case = replace(study, training=replace(study.training, reduction=reduction))
+            cell = settings_of(Case("emulated", workers, 1), case, "cost", folder, options.dataset.parent)
+            write_json(folder / "cell.json", plain(cell))
+            trainers[reduction] = train.prepare(folder, World())
+        times_s: dict[str, list[float]] = {reduction: [] for reduction in trainers}
+        for _ in range(REPEATS):
+            for reduction, trainer in trainers.items():
+                start_s = time.perf_counter()
+                trainer.step_once()
+                times_s[reduction].append(time.perf_counter() - start_s)
+        fast_s, exact_s = (statistics.median(times_s[reduction][1:]) for reduction in ("fast", "exact"))
+        batch = study.training.batch_size
+        rows.append({"workers": workers, "samples_a_worker": batch // workers, "exact_over_fast": exact_s / fast_s})
+        log.info("%d workers: exact takes %.2f times as long as fast", workers, exact_s / fast_s)
+    with atomic(options.output) as path:
+        pd.DataFrame(rows).to_csv(path, index=False)
+
+
+def last_digest(folder: Path) -> str:
+    """The digest of the weights after the last epoch."""
+    with (folder / "epochs.csv").open(encoding="utf-8") as file:
+        return [row["weights_hash"] for row in csv.DictReader(file)][-1]
+
+
+def write_table(options: argparse.Namespace) -> None:
+    """Write the digests of all cases, and whether they are equal."""
+    rows = []
+    for path in options.results:
+        case, result = Case.of(path.parent), read_json(path)
+        assert result["ranks"] == case.ranks
+        rows.append(
+            {"workers": case.workers, "clock": case.clock, "ranks": case.ranks, "epochs": result["epochs"]}
+            | {"device": result["device"], "weights_hash": last_digest(path.parent)}
+        )
+    table = pd.DataFrame(rows).sort_values(["workers", "clock", "ranks"])
+    cost = pd.read_csv(options.cost)
+    equal = table["weights_hash"].nunique() == 1
+    with atomic(options.output.with_suffix(".csv")) as temporary:
+        table.merge(cost, on="workers").to_csv(temporary, index=False)
+    write_text(options.output.with_suffix(".md"), _page(table, cost, equal))
+    log.info("%d runs, %s", len(table), "all with the same bits" if equal else "NOT all with the same bits")
+
+
+def _page(table: pd.DataFrame, cost: pd.DataFrame, equal: bool) -> str:
+    """A row for each number of workers: the digest of every run, and the cost."""
+    table = table.assign(
+        run=[f"{clock}, {ranks} rank(s)" for clock, ranks in zip(table["clock"], table["ranks"], strict=True)]
+    )
+    wide = table.pivot_table(index="workers", columns="run", values="weights_hash", aggfunc="first").fillna("")
+    wide["time of exact over fast"] = [
+        f"{ratio:.2f}" for ratio in cost.set_index("workers").loc[wide.index, "exact_over_fast"]
+    ]
+    verdict = "All digests are equal." if equal else "**The digests differ.**"
+    devices = ", ".join(sorted(table["device"].unique()))
+    return (
+        f"Digests of the weights after {table['epochs'].max()} epochs of strong scaling in exact mode, {len(table)} runs "
+        f"({devices}). {verdict} The cost is that of a step, all workers one after another, with its update.\n\n{wide.to_markdown()}\n"
+    )
+
+
+def main(arguments: list[str]) -> None:
+    """Prove exactness: write a case, measure the cost, or write the table."""
+    parser = argparse.ArgumentParser(prog="strongscale.exactness", description=main.__doc__)
+    commands = parser.add_subparsers(required=True)
+    for name, function in {"case": write_case, "cost": measure_cost}.items():
+        command = commands.add_parser(name)
+        command.add_argument("--settings", required=True, help="the study's settings as JSON")
+        command.add_argument("--dataset", type=Path, required=True, help="dataset.json")
+        command.add_argument("--output", type=Path, required=True)
+        command.set_defaults(function=function)
+    command = commands.add_parser("table")
+    command.add_argument("results", nargs="+", type=Path, help="result.json of each case")
+    command.add_argument("--cost", type=Path, required=True)
+    command.add_argument("--output", type=Path, required=True)
+    command.set_defaults(function=write_table)
+    options = parser.parse_args(arguments)
+    options.function(options)
+
+
+if __name__ == "__main__":
+    run(main)
