@@ -1,6 +1,6 @@
 # Thin: each target is one line of what you could type yourself.
 .DELETE_ON_ERROR:
-.PHONY: run test check format
+.PHONY: run test check format docs faults
 STUDY ?= quick
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -19,3 +19,9 @@ format: .venv/complete
 
 .venv/complete: envs/requirements.txt envs/lock.txt envs/setup.sh
 	envs/setup.sh
+
+docs: .venv/complete  ## the page of settings, from the schema
+	PYTHONPATH=workflow python -m strongscale.settings_page docs/settings.md
+
+faults: .venv/complete  ## kill training 100 times in ten ways, and compare every result
+	PYTHONPATH=workflow:tests python tests/faults.py --output docs/faults.md

@@ -1,5 +1,7 @@
 """Tiny data sets and cells, made on the fly."""
 
+import csv
+import functools
 import os
 import subprocess
 import sys
@@ -57,23 +59,26 @@ def tiny_dataset(tmp_path_factory):
     return write_dataset(tmp_path_factory.mktemp("data") / "results" / "datasets" / "tiny")
 
 
+def write_cell(
+    root, dataset_folder, strategy="strong", workers=1, *, name="tiny", seed=1, kind=None, parameters=None, **settings
+):
+    """Write the cell.json of a run on a tiny data set, below `root`; the cell's folder."""
+    training = {"batch_size": 16, "learning_rate": 0.003, "target": None, "max_epochs": 3, "evaluation_chunk": 4}
+    training |= {key: settings.pop(key) for key in list(settings) if key in Training.__dataclass_fields__}
+    entry = StrategyEntry(kind=kind, parameters=parameters or {})
+    strategies = {} if strategy == "sequential" else {strategy: entry}
+    study = Study(dataset="tiny", strategies=strategies, model=TINY_MODEL, training=Training(**training))
+    study = replace(study, **({"clock": "emulated"} | settings))
+    folder = root / "results" / Cell(name, strategy, workers, seed).folder
+    cell = prepare.resolve(study, Cell(name, strategy, workers, seed), folder=folder, dataset=dataset_folder)
+    write_json(folder / "cell.json", plain(cell))
+    return folder
+
+
 @pytest.fixture
 def make_cell(tmp_path, tiny_dataset):
     """A function that writes the cell.json of a run on the tiny data set, and returns the cell's folder."""
-
-    def make(strategy="strong", workers=1, *, name="tiny", seed=1, kind=None, parameters=None, **settings):
-        training = {"batch_size": 16, "learning_rate": 0.003, "target": None, "max_epochs": 3, "evaluation_chunk": 4}
-        training |= {key: settings.pop(key) for key in list(settings) if key in Training.__dataclass_fields__}
-        entry = StrategyEntry(kind=kind, parameters=parameters or {})
-        strategies = {} if strategy == "sequential" else {strategy: entry}
-        study = Study(dataset="tiny", strategies=strategies, model=TINY_MODEL, training=Training(**training))
-        study = replace(study, **({"clock": "emulated"} | settings))
-        folder = tmp_path / "results" / Cell(name, strategy, workers, seed).folder
-        cell = prepare.resolve(study, Cell(name, strategy, workers, seed), folder=folder, dataset=tiny_dataset)
-        write_json(folder / "cell.json", plain(cell))
-        return folder
-
-    return make
+    return functools.partial(write_cell, tmp_path, tiny_dataset)
 
 
 @pytest.fixture
@@ -98,8 +103,19 @@ def environment():
     }
 
 
+def mpi_command(ranks, module, *arguments):
+    """The command line that runs a module of the package on so many ranks."""
+    launcher = ["mpirun", "-n", str(ranks), "--oversubscribe", "--bind-to", "none"]
+    return [*launcher, sys.executable, "-m", "mpi4py", "-m", module, *map(str, arguments)]
+
+
 def mpirun(ranks, module, *arguments, timeout=120):
     """Run a module of the package on so many ranks; the finished process."""
-    launcher = ["mpirun", "-n", str(ranks), "--oversubscribe", "--bind-to", "none"]
-    command = [*launcher, sys.executable, "-m", "mpi4py", "-m", module, *map(str, arguments)]
+    command = mpi_command(ranks, module, *arguments)
     return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=timeout)
+
+
+def rows(folder):
+    """epochs.csv without its seconds: what must not depend on who computed it, or how often it died."""
+    with (folder / "epochs.csv").open(newline="") as file:
+        return [{key: value for key, value in row.items() if not key.endswith("_s")} for row in csv.DictReader(file)]

@@ -7,10 +7,9 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 import torch
-from conftest import environment, mpirun
+from conftest import environment, mpi_command, mpirun, rows
 
 from strongscale import train
 from strongscale.checkpoint import Checkpoint, Store
@@ -112,12 +111,6 @@ def train_with_a_death(folder, step, monkeypatch):
     train.train(folder, World())
 
 
-def rows(folder):
-    """epochs.csv without its seconds."""
-    table = np.genfromtxt(folder / "epochs.csv", delimiter=",", names=True, dtype=None, encoding=None)
-    return [[row[name] for name in table.dtype.names if not name.endswith("_s")] for row in table]
-
-
 @pytest.mark.parametrize("step", [1, 4, 5, 8, 11])  # 4 steps an epoch: at its end, in its middle, at its start
 @pytest.mark.parametrize("settings", [{"reduction": "exact", "microbatch": 2}, {}], ids=["exact", "fast"])
 def test_a_run_that_was_killed_ends_with_the_same_bits(make_cell, monkeypatch, step, settings):
@@ -146,8 +139,7 @@ def test_the_last_checkpoints_can_be_kept(make_cell):
 
 def start(ranks, folder):
     """Start a run by mpirun, in a process group of its own."""
-    launcher = ["mpirun", "-n", str(ranks), "--oversubscribe", "--bind-to", "none"]
-    command = [*launcher, sys.executable, "-m", "mpi4py", "-m", "strongscale.train", str(folder)]
+    command = mpi_command(ranks, "strongscale.train", folder)
     log = (folder / "train.log").open("w")
     return subprocess.Popen(command, env=environment(), stderr=log, start_new_session=True)
 
