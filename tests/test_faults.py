@@ -4,8 +4,6 @@ from faults import FAULTS, campaign
 
 
 def test_every_disturbed_run_ends_with_the_same_bits(tmp_path):
-    for folder in tmp_path.parents[:2]:
-        folder.chmod(0o755)  # one of the faults is another user, who must be able to look
     deaths, outcomes = campaign(tmp_path, num_kills=len(FAULTS), num_workflows=1)
     assert sum(deaths.values()) >= len(FAULTS) // 2
     assert all(equal for _, equal in outcomes)

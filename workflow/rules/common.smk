@@ -1,14 +1,16 @@
 """What the rules ask of the configuration: plain functions, so that the rules themselves stay declarations."""
 
 import json
+import os
+import shlex
 
 from strongscale import cells
 from strongscale.config import SEQUENTIAL, SequentialEpochs
 from strongscale.schema import plain
 
-PACKAGE = str(BASE / "workflow")
-CODE = BASE / "workflow" / "strongscale"
-PYTHON = f"env PYTHONPATH={PACKAGE!r} python"
+PACKAGE = os.path.relpath(BASE / "workflow")  # relative: moving everything together reruns nothing
+CODE = f"{PACKAGE}/strongscale"
+PYTHON = f"env PYTHONPATH={shlex.quote(PACKAGE)} python"
 CELL = "results/{study}/cells/{strategy}/{workers}workers/seed{seed}"
 
 FIGURES = {
@@ -163,7 +165,7 @@ def settings_from_runs(wildcards):
 def options_from_runs(wildcards, input):
     """The same as command-line options."""
     names = settings_from_runs(wildcards)
-    return " ".join(f"--{name.replace('_', '-')} {path}" for name, path in names.items())
+    return " ".join(f"--{name.replace('_', '-')} {shlex.quote(path)}" for name, path in names.items())
 
 
 def cell_ranks(wildcards):
@@ -265,6 +267,7 @@ def study_artifacts(name):
     """Everything that a study makes."""
     folder = f"results/{name}"
     files = [f"{folder}/tables/cells.csv", f"{folder}/tables/speedup_law.csv", f"{folder}/claims.csv"]
+    files += [result_file(cell) for cell in cells.all_cells(name, CONFIG.studies[name])]
     files += expand(f"{folder}/figures/{{figure}}.png", figure=FIGURES)
     if CONFIG.studies[name].compare_clock_with:
         files.append(f"{folder}/tables/clock_check.csv")
