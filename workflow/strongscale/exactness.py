@@ -19,13 +19,14 @@ import pandas as pd
 from strongscale import prepare
 from strongscale.cells import Cell, CellSettings
 from strongscale.command import run
-from strongscale.config import StrategyEntry, Study
+from strongscale.config import StrategyEntry, Study, Training
 from strongscale.files import atomic, read_json, write_json, write_text
 from strongscale.schema import build, plain
 
 log = logging.getLogger(__name__)
 
 REPEATS = 9
+MICROBATCHES = (1, 2, 4, 8)
 
 
 @dataclass(frozen=True)
@@ -63,32 +64,47 @@ def write_case(options: argparse.Namespace) -> None:
 
 
 def measure_cost(options: argparse.Namespace) -> None:
-    """Time a step of all workers, one after another, exact and fast by turns: the ratio of medians by their number."""
+    """Time a step of all workers, one after another, fast and exact by turns: ratios of medians.
+
+    For each number of workers, with the micro-batches that leave each worker one.
+    """
+    study = build(Study, json.loads(options.settings), "study")
+    batch = study.training.batch_size
+    rows = []
+    for workers in study.workers:
+        sizes = [size for size in MICROBATCHES if workers <= batch // size]
+        variants = {0: replace(study.training, reduction="fast")}
+        variants |= {size: replace(study.training, reduction="exact", microbatch=size) for size in sizes}
+        times_s = _step_times_s(study, workers, variants, options)
+        for size in sizes:
+            ratio = times_s[size] / times_s[0]
+            rows.append({"workers": workers, "microbatch": size, "exact_over_fast": ratio})
+            log.info("%d workers, micro-batches of %d: exact takes %.2f times as long as fast", workers, size, ratio)
+    with atomic(options.output) as path:
+        pd.DataFrame(rows).to_csv(path, index=False)
+
+
+def _step_times_s(
+    study: Study, workers: int, variants: dict[int, Training], options: argparse.Namespace
+) -> dict[int, float]:
+    """The median time of a step of each variant, measured by turns in this process."""
     from strongscale import train
     from strongscale.world import World
 
     folder = options.output.parent / "cost"
-    study = build(Study, json.loads(options.settings), "study")
-    rows = []
-    for workers in study.workers:
-        trainers = {}
-        for reduction in ("fast", "exact"):
-            case = replace(study, training=replace(study.training, reduction=reduction))
-            cell = settings_of(Case("emulated", workers, 1), case, "cost", folder, options.dataset.parent)
-            write_json(folder / "cell.json", plain(cell))
-            trainers[reduction] = train.prepare(folder, World())
-        times_s: dict[str, list[float]] = {reduction: [] for reduction in trainers}
-        for _ in range(REPEATS):
-            for reduction, trainer in trainers.items():
-                start_s = time.perf_counter()
-                trainer.step_once()
-                times_s[reduction].append(time.perf_counter() - start_s)
-        fast_s, exact_s = (statistics.median(times_s[reduction][1:]) for reduction in ("fast", "exact"))
-        batch = study.training.batch_size
-        rows.append({"workers": workers, "samples_a_worker": batch // workers, "exact_over_fast": exact_s / fast_s})
-        log.info("%d workers: exact takes %.2f times as long as fast", workers, exact_s / fast_s)
-    with atomic(options.output) as path:
-        pd.DataFrame(rows).to_csv(path, index=False)
+    trainers = {}
+    for name, training in variants.items():
+        case = replace(study, training=training)
+        cell = settings_of(Case("emulated", workers, 1), case, "cost", folder, options.dataset.parent)
+        write_json(folder / "cell.json", plain(cell))
+        trainers[name] = train.prepare(folder, World())
+    times_s: dict[int, list[float]] = {name: [] for name in trainers}
+    for _ in range(1 + REPEATS):
+        for name, trainer in trainers.items():
+            start_s = time.perf_counter()
+            trainer.step_once()
+            times_s[name].append(time.perf_counter() - start_s)
+    return {name: statistics.median(values[1:]) for name, values in times_s.items()}
 
 
 def last_digest(folder: Path) -> str:
@@ -111,7 +127,7 @@ def write_table(options: argparse.Namespace) -> None:
     cost = pd.read_csv(options.cost)
     equal = table["weights_hash"].nunique() == 1
     with atomic(options.output.with_suffix(".csv")) as temporary:
-        table.merge(cost, on="workers").to_csv(temporary, index=False)
+        table.to_csv(temporary, index=False)
     write_text(options.output.with_suffix(".md"), _page(table, cost, equal))
     log.info("%d runs, %s", len(table), "all with the same bits" if equal else "NOT all with the same bits")
 
@@ -122,14 +138,14 @@ def _page(table: pd.DataFrame, cost: pd.DataFrame, equal: bool) -> str:
         run=[f"{clock}, {ranks} rank(s)" for clock, ranks in zip(table["clock"], table["ranks"], strict=True)]
     )
     wide = table.pivot_table(index="workers", columns="run", values="weights_hash", aggfunc="first").fillna("")
-    wide["time of exact over fast"] = [
-        f"{ratio:.2f}" for ratio in cost.set_index("workers").loc[wide.index, "exact_over_fast"]
-    ]
+    ratios = cost.pivot_table(index="workers", columns="microbatch", values="exact_over_fast")
+    ratios.columns = [f"micro-batches of {size}" for size in ratios.columns]
     verdict = "All digests are equal." if equal else "**The digests differ.**"
     devices = ", ".join(sorted(table["device"].unique()))
     return (
         f"Digests of the weights after {table['epochs'].max()} epochs of strong scaling in exact mode, {len(table)} runs "
-        f"({devices}). {verdict} The cost is that of a step, all workers one after another, with its update.\n\n{wide.to_markdown()}\n"
+        f"({devices}). {verdict}\n\n{wide.to_markdown()}\n\nTime of a step in exact mode over one in fast mode, all workers "
+        f"one after another, measured by turns in one process:\n\n{ratios.map('{:.2f}'.format, na_action='ignore').fillna('').to_markdown()}\n"
     )
 
 
