@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 import torch
 from conftest import environment, mpi_command, mpirun, rows
@@ -69,6 +70,24 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, damage, cap
     damage(store.paths()[0])
     assert store.load().values["number"] == 1
     assert "checkpoint-000000002.safetensors: torn or corrupt" in caplog.text
+
+
+def test_a_damaged_checkpoint_does_not_push_out_a_whole_one(tmp_path):
+    store = Store(tmp_path, IDENTITY)
+    store.save(90, checkpoint(90))
+    store.save(100, checkpoint(100))
+    flip_a_bit(store.paths()[0])
+    store.load()
+    store.save(95, checkpoint(95))
+    flip_a_bit(store.paths()[0])
+    assert store.load().values["number"] == 90
+
+
+def test_what_a_death_while_writing_left_behind_is_swept_away(make_cell):
+    folder = make_cell("sequential")
+    (folder / ".checkpoint-000000001.safetensors.x.safetensors").write_text("half")
+    train.train(folder, World())
+    assert not list(folder.glob(".*"))
 
 
 def test_another_runs_checkpoint_is_refused_by_name(tmp_path):
@@ -134,12 +153,19 @@ def test_nothing_is_left_over_when_a_run_is_done(make_cell):
 def test_the_last_checkpoints_can_be_kept(make_cell):
     folder = make_cell("sequential", checkpoints=Checkpoints(every_epochs=1, keep=True))
     train.train(folder, World())
-    assert len(list(folder.glob("checkpoint-*"))) == 2
+    assert len(list(folder.glob("kept-checkpoint-*"))) == 2
+    assert not list(folder.glob("checkpoint-*"))  # no later run goes on from them
 
 
 def start(ranks, folder):
-    """Start a run by mpirun, in a process group of its own."""
-    command = mpi_command(ranks, "strongscale.train", folder)
+    """Start a run as the workflow does, in a process group of its own."""
+    command = [
+        sys.executable,
+        "-m",
+        "strongscale.launch",
+        str(folder),
+        *mpi_command(ranks, "strongscale.train", folder),
+    ]
     log = (folder / "train.log").open("w")
     return subprocess.Popen(command, env=environment(), stderr=log, start_new_session=True)
 
@@ -162,7 +188,7 @@ def test_a_run_killed_on_four_ranks_goes_on_on_any_number_with_the_same_bits(mak
     train.train(calm, World())
     process = start(4, killed)
     wait_for_epoch(killed, process, 12)
-    os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
     assert not (killed / "result.json").exists()
     answer = mpirun(ranks_then, "strongscale.train", killed)
@@ -180,28 +206,41 @@ def test_a_signal_to_the_ranks_is_a_checkpoint_and_a_status_that_asks_for_more(m
     process.send_signal(number)
     _, words = process.communicate(timeout=60)
     assert process.returncode == EXIT_STATUS
-    assert "checkpoint written" in words
+    assert "start again to go on from the last checkpoint" in words
     assert len(list(folder.glob("checkpoint-*"))) == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2], ids=lambda number: number.name)
-def test_a_signal_to_mpirun_is_a_checkpoint_too(make_cell, number):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT])
+def test_a_signal_to_the_whole_job_is_a_checkpoint_too(make_cell, number):
+    """To the process group of the launcher, as schedulers and Ctrl-C do."""
     folder = make_cell("strong", 2, checkpoints=Checkpoints(every_epochs=10**6), **LONG)
     process = start(2, folder)
     wait_for_epoch(folder, process)
-    process.send_signal(number)
-    assert process.wait(timeout=60) != 0
+    os.killpg(process.pid, number)
+    assert process.wait(timeout=60) == EXIT_STATUS
     assert len(list(folder.glob("checkpoint-*"))) == 1
     assert not (folder / "result.json").exists()
+
+
+def test_killing_the_launcher_kills_all_ranks(make_cell):
+    folder = make_cell("strong", 2, **LONG)
+    process = start(2, folder)
+    wait_for_epoch(folder, process)
+    ranks = psutil.Process(process.pid).children(recursive=True)
+    assert len(ranks) >= 3
+    process.kill()
+    _, alive = psutil.wait_procs(ranks, timeout=60)
+    assert not alive
 
 
 def test_one_dead_rank_ends_all(make_cell):
     folder = make_cell("strong", 3, **LONG)
     process = start(3, folder)
     wait_for_epoch(folder, process)
-    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
-    os.kill(int(children[-1]), signal.SIGKILL)
-    assert process.wait(timeout=60) != 0
+    ranks = [one for one in psutil.Process(process.pid).children(recursive=True) if "python" in one.name()]
+    ranks[-1].kill()
+    assert process.wait(timeout=60) == 1
+    assert "killed from outside" in (folder / "train.log").read_text().splitlines()[-1]
 
 
 def test_a_failing_rank_is_named_with_its_host_and_reason(make_cell):
@@ -215,9 +254,10 @@ def test_a_failing_rank_is_named_with_its_host_and_reason(make_cell):
         "command.run(train.main)\n"
     )
     launcher = ["mpirun", "-n", "2", "--oversubscribe", "--bind-to", "none"]
-    command = [*launcher, sys.executable, "-m", "mpi4py", "-c", code, str(folder)]
+    command = [sys.executable, "-m", "strongscale.launch", str(folder), *launcher]
+    command += [sys.executable, "-m", "mpi4py", "-c", code, str(folder)]
     answer = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60)
-    assert answer.returncode != 0
+    assert answer.returncode == 1
     assert "Traceback" in answer.stderr
-    words = mpirun(1, "strongscale.failure", folder).stderr
-    assert f"rank 1 on host {os.uname().nodename} failed: RuntimeError: the disk of rank 1 is on fire" in words
+    reason = f"rank 1 on host {os.uname().nodename} failed: RuntimeError: the disk of rank 1 is on fire"
+    assert answer.stderr.splitlines()[-1].endswith(reason)

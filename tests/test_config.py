@@ -89,9 +89,9 @@ def test_the_defaults_are_the_papers():
 
 
 def test_a_study_takes_what_it_does_not_say_from_the_one_it_is_like():
-    raw = changed("studies.mine", {"like": "quick", "training": {"max_epochs": 3}})
+    raw = changed("studies.mine", {"like": "quick", "training": {"max_epochs": 30}})
     mine, quick = (parse(raw).studies[name] for name in ("mine", "quick"))
-    assert mine.training.max_epochs == 3
+    assert mine.training.max_epochs == 30
     assert mine.training.target == quick.training.target
     assert mine.strategies == quick.strategies
 

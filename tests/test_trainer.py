@@ -182,7 +182,9 @@ BAD_RUNS = [
 @pytest.mark.parametrize(("ranks", "settings", "words"), BAD_RUNS)
 def test_a_wrong_number_of_ranks_is_refused(make_cell, ranks, settings, words):
     with pytest.raises(UserError, match=words):
-        train.prepare(make_cell("strong", **settings), SimpleNamespace(size=ranks, rank=0, local_rank=0))
+        train.prepare(
+            make_cell("strong", **settings), SimpleNamespace(size=ranks, rank=0, local_rank=0, local_size=ranks)
+        )
 
 
 def test_another_data_set_than_the_cells_is_refused(make_cell, tmp_path):

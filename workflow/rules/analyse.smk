@@ -4,7 +4,7 @@
 rule tables:
     """Take all results of a study; make its tables, the paper's Tables I and II among them."""
     input:
-        code=f"{CODE}/analysis/tables.py",
+        code=ANALYSIS_CODE,
         study="results/{study}/study.json",
         results=all_results,
     output:
@@ -37,7 +37,7 @@ rule tables:
 rule speedup:
     """Take the results of strong scaling; make the fit of the paper's speed-up law."""
     input:
-        code=f"{CODE}/analysis/speedup.py",
+        code=ANALYSIS_CODE,
         study="results/{study}/study.json",
         results=all_results,
     output:
@@ -64,7 +64,7 @@ rule speedup:
 rule claims:
     """Take all results of a study; make the verdicts on the paper's ten claims."""
     input:
-        code=f"{CODE}/analysis/claims.py",
+        code=ANALYSIS_CODE,
         study="results/{study}/study.json",
         results=all_results,
     output:
@@ -91,7 +91,7 @@ rule claims:
 rule figures:
     """Take all results of a study; make its figures, the paper's 1 to 5 among them."""
     input:
-        code=f"{CODE}/analysis/figures.py",
+        code=ANALYSIS_CODE,
         study="results/{study}/study.json",
         reconstructions="results/{study}/reconstructions.npz",
         results=all_results,
@@ -122,7 +122,7 @@ rule figures:
 rule clock_check:
     """Take two studies of the same cells on the two clocks; make the error of the emulation."""
     input:
-        code=f"{CODE}/analysis/clock_check.py",
+        code=ANALYSIS_CODE,
         study="results/{study}/study.json",
         results=all_results,
         other_study=other_clock_study,

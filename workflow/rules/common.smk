@@ -11,6 +11,9 @@ from strongscale.schema import plain
 PACKAGE = os.path.relpath(BASE / "workflow")  # relative: moving everything together reruns nothing
 CODE = f"{PACKAGE}/strongscale"
 PYTHON = f"env PYTHONPATH={shlex.quote(PACKAGE)} python"
+ANALYSIS_CODE = [
+    f"{CODE}/analysis/{path.name}" for path in sorted((BASE / "workflow/strongscale/analysis").glob("*.py"))
+]
 CELL = "results/{study}/cells/{strategy}/{workers}workers/seed{seed}"
 
 FIGURES = {

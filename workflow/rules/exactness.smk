@@ -47,7 +47,8 @@ rule exactness_run:
         python=PYTHON,
         folder=case_folder,
     shell:
-        "{resources.mpi} -n {resources.tasks} {params.python} -m mpi4py -m strongscale.train {params.folder:q} 2> {log:q}"
+        "{params.python} -m strongscale.launch {params.folder:q} {resources.mpi} -n {resources.tasks}"
+        " {params.python} -m mpi4py -m strongscale.train {params.folder:q} 2> {log:q}"
 
 
 rule exactness_cost:

@@ -86,8 +86,8 @@ rule train:
         python=PYTHON,
         folder=cell_folder,
     shell:
-        "{resources.mpi} -n {resources.tasks} {params.python} -m mpi4py -m strongscale.train {params.folder:q} 2> {log:q}"
-        " || {{ {params.python} -m strongscale.failure {params.folder:q} 2>&1 | tee -a {log:q} >&2; exit 1; }}"
+        "{params.python} -m strongscale.launch {params.folder:q} {resources.mpi} -n {resources.tasks}"
+        " {params.python} -m mpi4py -m strongscale.train {params.folder:q} 2> {log:q}"
 
 
 rule edge:

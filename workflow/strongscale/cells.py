@@ -43,7 +43,7 @@ def rate_of(strategy: str) -> float:
 
 def rate_name(rate: float) -> str:
     """The name of the line of sequential runs at another learning rate."""
-    return f"{RATE}{rate:g}"
+    return f"{RATE}{rate}"
 
 
 def matrix(name: str, study: Study) -> dict[tuple[str, int, int], Cell]:

@@ -60,11 +60,13 @@ class Store:
 
     def load(self) -> Checkpoint | None:
         """The newest whole checkpoint of this run; None where there is none."""
+        torn: list[Path] = []
         for path in self.paths():
             try:
                 checkpoint = _read(path)
             except (safetensors.SafetensorError, KeyError, ValueError) as error:
                 log.warning("%s: torn or corrupt (%s); trying the one before", path, error)
+                torn.append(path)
                 continue
             theirs = checkpoint.values.get("identity", {})
             for name, value in self.identity.items():
@@ -73,8 +75,20 @@ class Store:
                         f"{path}: of another run ({name} {theirs.get(name)}, here {value}); "
                         "remove the folder's checkpoints to start over, or restore what was changed"
                     )
+            for useless in torn:  # or it would be kept in the place of a whole one
+                useless.unlink(missing_ok=True)
             return checkpoint
         return None
+
+    def sweep(self) -> None:
+        """Remove what a death in the middle of writing left behind."""
+        for path in self.folder.glob(".*.safetensors"):
+            path.unlink(missing_ok=True)
+
+    def put_aside(self) -> None:
+        """Keep the checkpoints for a reader; no run goes on from them."""
+        for path in self.paths():
+            path.replace(path.with_name(f"kept-{path.name}"))
 
     def clear(self) -> None:
         """Remove all checkpoints."""

@@ -76,9 +76,12 @@ class WallClock:
         """What a checkpoint keeps."""
         return {"seconds": asdict(self.now())}
 
-    def restore(self, state: dict[str, Any], lost_s: float) -> None:
-        """Go on from a checkpoint; the seconds lost since it was written were waited for, so they count."""
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
         self.seconds = Seconds(**state["seconds"])
+
+    def lose(self, lost_s: float) -> None:
+        """Seconds of work that died were waited for, so they count."""
         self.seconds.total += lost_s
 
     @contextlib.contextmanager
@@ -149,8 +152,11 @@ class EmulatedClock:
         durations_s = {name: list(values) for name, values in self.durations_s.items()}
         return {"seconds": asdict(self.seconds), "durations_s": durations_s, "steps": self._steps}
 
-    def restore(self, state: dict[str, Any], lost_s: float) -> None:
-        """Go on from a checkpoint; the modelled workers lost nothing, so the seconds lost here don't count."""
+    def lose(self, lost_s: float) -> None:
+        """The modelled workers lost nothing, so the seconds lost here don't count."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
         self.seconds, self._steps = Seconds(**state["seconds"]), list(state["steps"])
         for name, values in state["durations_s"].items():
             self.durations_s[name].extend(values)

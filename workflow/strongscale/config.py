@@ -263,7 +263,9 @@ class Config:
 
 def parse(raw: Mapping[str, Any]) -> Config:
     """Check the whole configuration; the first mistake is a `UserError` of one line."""
-    studies = {name: _inherit(raw, name, ()) for name in raw.get("studies") or {}}
+    if not isinstance(raw.get("studies"), Mapping):
+        raise UserError(f"studies: {raw.get('studies')!r} is not allowed; allowed: a table of studies by name")
+    studies = {name: _inherit(raw, name, ()) for name in raw["studies"]}
     config = build(Config, {**raw, "studies": studies}, "")
     if config.study not in config.studies:
         raise UserError(f"study: {config.study!r} is not allowed; allowed: {', '.join(config.studies)}")
@@ -309,6 +311,12 @@ def _check_study(config: Config, study: Study, key: str) -> None:
     if width < 1:
         raise UserError(
             f"{key}.model.kernels: {list(study.model.kernels)} leave {width} voxels of a cube; allowed: at least 1"
+        )
+    target = study.training.target
+    if isinstance(target, SequentialEpochs) and target.sequential_epochs > study.training.max_epochs:
+        raise UserError(
+            f"{key}.training.target.sequential_epochs: {target.sequential_epochs} is not allowed; "
+            f"allowed: at most training.max_epochs, {study.training.max_epochs}"
         )
     if not study.strategies:
         raise UserError(f"{key}.strategies: none; allowed: at least one of {', '.join(kinds())}")

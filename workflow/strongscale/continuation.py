@@ -14,6 +14,14 @@ from strongscale.world import World
 
 HEARTBEAT_S = 1.0
 NOTHING, DUE, STOP = range(3)
+NO_LIFE: dict[str, Any] = {
+    "lived_s": 0.0,
+    "lost_s": 0.0,
+    "between_s": 0.0,
+    "checkpoint_s": 0.0,
+    "attempts": 0,
+    "at": None,
+}
 
 
 class Continuable(Protocol):
@@ -22,8 +30,11 @@ class Continuable(Protocol):
     def state(self) -> Checkpoint:
         """Everything, on every rank; a collective call."""
 
-    def restore(self, checkpoint: Checkpoint, lost_s: float) -> None:
+    def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from there."""
+
+    def lose(self, lost_s: float) -> None:
+        """Account for seconds of work that died with an earlier attempt."""
 
 
 @dataclass
@@ -37,6 +48,10 @@ class Continuation:
     attempts: int = 1
     lost_s: float = 0.0
     """Seconds of work that died with earlier attempts and was done again."""
+    between_s: float = 0.0
+    """Seconds between the last sign of life of an attempt and the start of the next."""
+    checkpoint_s: float = 0.0
+    """Seconds spent on writing checkpoints."""
     _earlier_s: float = 0.0
     _start_s: float = field(default_factory=time.perf_counter)
 
@@ -52,16 +67,22 @@ class Continuation:
     def resume(self, run: Continuable) -> int | None:
         """Go on from the newest checkpoint, on all ranks; its step, or None for a fresh start."""
         checkpoint, heartbeat = self.store.load(), self._read_heartbeat()
-        values = checkpoint.values["continuation"] if checkpoint else {"lived_s": 0.0, "lost_s": 0.0, "attempts": 0}
-        self._earlier_s = max(heartbeat["lived_s"], values["lived_s"])
-        newly_lost_s = self._earlier_s - values["lived_s"]
-        self.lost_s = values["lost_s"] + newly_lost_s
-        self.attempts = max(heartbeat["attempts"], values["attempts"]) + 1
-        if not checkpoint:
-            return None
-        run.restore(checkpoint, self.lost_s - values["lost_s"])
-        step: int = checkpoint.values["step"]
-        return step
+        saved = checkpoint.values["life"] if checkpoint else NO_LIFE
+        self._earlier_s = max(heartbeat["lived_s"], saved["lived_s"])
+        self.lost_s = self._earlier_s - saved["lived_s"] + saved["lost_s"]
+        self.checkpoint_s = saved["checkpoint_s"]
+        self.attempts = max(heartbeat["attempts"], saved["attempts"]) + 1
+        self.between_s = heartbeat["between_s"]
+        if heartbeat["at"]:
+            self.between_s += max(0.0, time.time() - heartbeat["at"])
+        if checkpoint:
+            run.restore(checkpoint)
+        run.lose(self.lost_s - saved["lost_s"])
+        self.world.gather("resumed")
+        if self.world.rank == 0:
+            self.store.sweep()
+            self._write_heartbeat()
+        return checkpoint.values["step"] if checkpoint else None
 
     def after_step(self, run: Continuable, step: int) -> None:
         """Checkpoint if it is time; leave if a signal came. All ranks decide the same."""
@@ -76,6 +97,7 @@ class Continuation:
         if self.world.rank == 0 and self._heartbeat_timer.due():
             self._write_heartbeat()
         if wish == STOP:
+            self.world.gather("saved")  # a rank that left before rank 0 has written would take rank 0 with it
             raise Interrupted
 
     def after_epoch(self, run: Continuable, step: int, epoch: int) -> None:
@@ -85,16 +107,23 @@ class Continuation:
 
     def save(self, run: Continuable, step: int) -> None:
         """Write a checkpoint now."""
+        start_s = time.perf_counter()
         state = run.state()
         if self.world.rank == 0:
-            life = {"lived_s": self.lived_s, "lost_s": self.lost_s, "attempts": self.attempts}
-            self.store.save(step, Checkpoint(state.tensors, state.values | {"continuation": life, "step": step}))
+            self.store.save(step, Checkpoint(state.tensors, state.values | {"life": self._life(), "step": step}))
+        self.checkpoint_s += time.perf_counter() - start_s
 
     def end(self) -> None:
         """The run is done: nothing is left to be continued."""
         self._heartbeat.unlink(missing_ok=True)
-        if not self.settings.keep:
+        if self.settings.keep:
+            self.store.put_aside()
+        else:
             self.store.clear()
+
+    def _life(self) -> dict[str, Any]:
+        names = ("lived_s", "lost_s", "between_s", "checkpoint_s", "attempts")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def _heartbeat(self) -> Path:
@@ -102,7 +131,7 @@ class Continuation:
 
     def _write_heartbeat(self) -> None:
         """Not synced to the disk: it costs nothing, and only its seconds are lost with it."""
-        beat = {"identity": self.store.identity, "lived_s": self.lived_s, "attempts": self.attempts}
+        beat = {"identity": self.store.identity, "at": time.time()} | self._life()
         temporary = self._heartbeat.with_suffix(".tmp")
         with contextlib.suppress(OSError):
             temporary.write_text(json.dumps(beat), encoding="utf-8")
@@ -113,4 +142,4 @@ class Continuation:
             beat: dict[str, Any] = json.loads(self._heartbeat.read_text(encoding="utf-8"))
             if beat["identity"] == self.store.identity:
                 return beat
-        return {"lived_s": 0.0, "attempts": 0}
+        return NO_LIFE

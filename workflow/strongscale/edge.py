@@ -7,12 +7,15 @@ A rate counts only if it trains for every seed, and if all smaller rates that we
 
 import argparse
 import itertools
+import logging
 from pathlib import Path
 from typing import Any
 
 from strongscale.command import run
 from strongscale.errors import UserError
 from strongscale.files import read_json, write_json
+
+log = logging.getLogger(__name__)
 
 
 def trains(result: dict[str, Any], results: list[dict[str, Any]], tolerance: float) -> bool:
@@ -53,6 +56,8 @@ def main(arguments: list[str]) -> None:
     results = [read_json(path) for path in options.results]
     largest = max(result["learning_rate"] for result in results)
     rate = choose(results, options.tolerance)
+    if rate == largest:
+        log.warning("edge.rates: all rates train, up to %g; the edge lies above: try larger ones", largest)
     write_json(
         options.output,
         {

@@ -20,6 +20,7 @@ from strongscale import prepare
 from strongscale.cells import Cell, CellSettings
 from strongscale.command import run
 from strongscale.config import StrategyEntry, Study, Training
+from strongscale.errors import UserError
 from strongscale.files import atomic, read_json, write_json, write_text
 from strongscale.schema import build, plain
 
@@ -129,7 +130,11 @@ def write_table(options: argparse.Namespace) -> None:
     with atomic(options.output.with_suffix(".csv")) as temporary:
         table.to_csv(temporary, index=False)
     write_text(options.output.with_suffix(".md"), _page(table, cost, equal))
-    log.info("%d runs, %s", len(table), "all with the same bits" if equal else "NOT all with the same bits")
+    if not equal:
+        raise UserError(
+            f"{options.output.with_suffix('.md')}: the digests differ: this machine or its libraries aren't exact"
+        )
+    log.info("%d runs, all with the same bits", len(table))
 
 
 def _page(table: pd.DataFrame, cost: pd.DataFrame, equal: bool) -> str:

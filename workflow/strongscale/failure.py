@@ -1,15 +1,9 @@
-"""Why a run failed: the first rank that knows writes it down, and the last line of the log says it.
+"""Why a run failed: the first rank that knows writes it down."""
 
-`python -m strongscale.failure <cell folder>`, after mpirun has ended badly, prints that line: mpirun itself speaks last
-otherwise, and names no reason.
-"""
-
-import argparse
 import contextlib
 import platform
 from pathlib import Path
 
-from strongscale.command import run
 from strongscale.errors import UserError
 
 NAME = "failure.txt"
@@ -17,11 +11,11 @@ NAME = "failure.txt"
 
 def tell(folder: Path, rank: int, error: BaseException) -> None:
     """Write down the first failure; later ones are its consequences."""
-    reason = " ".join(str(error).split()) or type(error).__name__
+    words = " ".join(str(error).split()) or type(error).__name__
     if not isinstance(error, UserError):
-        reason = f"{type(error).__name__}: {reason}"
+        words = f"{type(error).__name__}: {words}"
     with contextlib.suppress(OSError), (folder / NAME).open("x", encoding="utf-8") as file:
-        file.write(f"rank {rank} on host {platform.node()} failed: {reason}\n")
+        file.write(f"rank {rank} on host {platform.node()} failed: {words}\n")
 
 
 def clear(folder: Path) -> None:
@@ -30,19 +24,9 @@ def clear(folder: Path) -> None:
         (folder / NAME).unlink(missing_ok=True)
 
 
-def main(arguments: list[str]) -> None:
-    """Say in one line why the run in this folder failed."""
-    parser = argparse.ArgumentParser(prog="strongscale.failure", description=main.__doc__)
-    parser.add_argument("folder", type=Path, help="the cell's folder")
-    folder = parser.parse_args(arguments).folder
+def reason(folder: Path) -> str:
+    """Why the run in this folder failed, in one line."""
     try:
-        reason = (folder / NAME).read_text(encoding="utf-8").strip()
+        return (folder / NAME).read_text(encoding="utf-8").strip()
     except OSError:
-        reason = (
-            "no rank said why: stopped by a signal or killed from outside (time limit, memory, a lost host); see above"
-        )
-    raise UserError(f"{folder}: {reason}")
-
-
-if __name__ == "__main__":
-    run(main)
+        return "no rank said why: killed from outside (memory, time limit, a lost host), or never started; see above"

@@ -28,10 +28,9 @@ class Journal:
     def __init__(self, path: Path | None):
         self.epochs: list[Epoch] = []
         self.path = path
-        self.restore([])
 
     def restore(self, epochs: list[Epoch]) -> None:
-        """Begin with these epochs."""
+        """Begin with these epochs, none for a fresh start."""
         self.epochs = epochs
         if self.path:
             with self.path.open("w", newline="", encoding="utf-8") as file:

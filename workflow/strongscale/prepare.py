@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from strongscale.cells import Cell, CellSettings, num_ranks
+from strongscale.cells import Cell, CellSettings, num_ranks, own_part
 from strongscale.command import run
 from strongscale.config import NETWORKS, SEQUENTIAL, Network, SequentialEpochs, Study, Training
 from strongscale.errors import UserError
@@ -30,6 +30,7 @@ def resolve(
     network: Path | None = None,
 ) -> CellSettings:
     """All that the run of a cell needs, from its part of the study and from what other runs found."""
+    study = own_part(study, cell.strategy)
     entry = study.strategies.get(cell.strategy)
     name, modelled = _network(study, network)
     return CellSettings(

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+import os
 import platform
 import subprocess
 from pathlib import Path
@@ -9,6 +10,10 @@ from pathlib import Path
 import torch
 
 PACKAGE = Path(__file__).parent
+WITHOUT_EFFECT = (
+    *("analysis", "data", "settings_page.py", "exactness.py", "edge.py", "reconstruct.py", "prepare.py"),
+    *("launch.py", "failure.py", "lock.py", "interrupt.py"),
+)
 DECIDING = ("torch", "numpy", "mpi4py", "openmpi")
 
 
@@ -17,7 +22,7 @@ def code_hash() -> str:
     digest = hashlib.sha256()
     for path in sorted(PACKAGE.rglob("*.py")):
         relative = path.relative_to(PACKAGE)
-        if relative.parts[0] not in ("analysis", "data"):
+        if relative.parts[0] not in WITHOUT_EFFECT:
             digest.update(str(relative).encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
@@ -52,12 +57,16 @@ def versions() -> dict[str, str]:
     return found
 
 
-def device_name(device: torch.device) -> str:
-    """What a reader of a result calls the device."""
+def device_name(device: torch.device, ranks_on_host: int = 1) -> str:
+    """What a reader of a result calls the device; more ranks than cores is said, for their seconds mean little."""
     if device.type == "cuda":
         return f"GPU: {torch.cuda.get_device_name(device)}"
     threads = torch.get_num_threads()
-    return f"CPU: {_processor()}, {threads} thread{'s' if threads > 1 else ''}"
+    name = f"CPU: {_processor()}, {threads} thread{'s' if threads > 1 else ''}"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if ranks_on_host * threads > cores:
+        name += f", oversubscribed: {ranks_on_host} ranks on {cores} cores"
+    return name
 
 
 def _processor() -> str:

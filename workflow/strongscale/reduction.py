@@ -82,8 +82,9 @@ class ExactReduction:
         """Add what the ranks hold: halving exchanges where each holds one node of the same level, else all to all."""
         keys = self.world.gather(sorted(self._nodes))
         level = next((key[0] for rank_keys in keys for key in rank_keys), 0)
-        aligned = keys == [[(level, rank)] for rank in range(self.world.size)]
-        if not (aligned and _is_power_of_two(self.world.size)):
+        one_each = keys == [[(level, rank)] for rank in range(self.world.size)]
+        aligned = one_each and _is_power_of_two(self.world.size)
+        if not aligned:
             self._exchange_all(keys)
         (total,) = self._nodes.values()
         self.flat.fill_gradient(total)

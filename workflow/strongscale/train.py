@@ -5,6 +5,7 @@ result.json last: where that is, the cell is done.
 """
 
 import argparse
+import contextlib
 import datetime
 import logging
 import sys
@@ -26,6 +27,7 @@ from strongscale.errors import UserError
 from strongscale.files import atomic, read_json, write_json
 from strongscale.interrupt import EXIT_STATUS, Interrupted
 from strongscale.journal import Journal
+from strongscale.lock import locked
 from strongscale.schema import build
 from strongscale.stopping import Verdict
 from strongscale.strategies import kinds
@@ -133,7 +135,7 @@ def describe_origin(trainer: Trainer, hosts: list[str]) -> dict[str, Any]:
         "ranks": trainer.world.size,
         "transport": trainer.world.transport,
         "hosts": sorted(set(hosts)),
-        "device": provenance.device_name(trainer.device),
+        "device": provenance.device_name(trainer.device, trainer.world.local_size),
         "versions": provenance.versions(),
         "git_commit": provenance.git_commit(),
         "settings_hash": trainer.cell.hash,
@@ -153,6 +155,8 @@ def train(folder: Path, ranks: World) -> None:
     continuation = trainer.continuation
     continuation.interrupt.listen()
     step = continuation.resume(trainer)
+    if step is None:
+        trainer.journal.restore([])
     hosts = ranks.gather(provenance.host_name())
     startup_s = time.perf_counter() - start_s
     if ranks.rank == 0:
@@ -171,6 +175,8 @@ def train(folder: Path, ranks: World) -> None:
             "started_at": started_at,
             "attempts": continuation.attempts,
             "lost_s": continuation.lost_s,
+            "between_s": continuation.between_s,
+            "checkpoint_s": continuation.checkpoint_s,
         }
         write_json(folder / "result.json", describe(trainer, verdict) | describe_origin(trainer, hosts) | life)
         continuation.end()
@@ -182,16 +188,14 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("folder", type=Path, help="the cell's folder")
     folder = parser.parse_args(arguments).folder
     ranks = world.create()
-    if ranks.rank == 0:
-        failure.clear(folder)
-    ranks.gather("cleared")
     if ranks.rank > 0:
         logging.getLogger().setLevel(logging.WARNING)
     try:
-        train(folder, ranks)
+        with locked(folder) if ranks.rank == 0 else contextlib.nullcontext():
+            train(folder, ranks)
     except Interrupted:
         if ranks.rank == 0:
-            log.warning("interrupted by a signal: checkpoint written; start again to go on")
+            log.warning("interrupted by a signal; start again to go on from the last checkpoint")
         ranks.close()
         sys.exit(EXIT_STATUS)
     except Exception as error:

@@ -146,7 +146,7 @@ class Trainer:
             {"counters": counters, "journal": journal, "clock": self.clock.state()},
         )
 
-    def restore(self, checkpoint: Checkpoint, lost_s: float) -> None:
+    def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint, written by any number of ranks."""
         for name, counter in checkpoint.values["counters"].items():
             setattr(self, name, counter)
@@ -155,10 +155,14 @@ class Trainer:
             moment.copy_(checkpoint.tensors[name])
         if self.world.rank == 0:  # the losses are summed over ranks: one rank brings those computed before
             self.losses.copy_(checkpoint.tensors["losses"])
-            self.clock.restore(checkpoint.values["clock"], lost_s)
+            self.clock.restore(checkpoint.values["clock"])
         else:
-            self.clock.restore(checkpoint.values["clock"] | {"durations_s": {}}, lost_s)
+            self.clock.restore(checkpoint.values["clock"] | {"durations_s": {}})
         self.journal.restore([Epoch(**row) for row in checkpoint.values["journal"]])
+
+    def lose(self, lost_s: float) -> None:
+        """Account for seconds of work that died with an earlier attempt."""
+        self.clock.lose(lost_s)
 
     def _moments(self) -> dict[str, Tensor]:
         """Adam's memory, made on first use."""

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import sys
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ class World:
     rank = 0
     size = 1
     local_rank = 0
+    local_size = 1
     transport = "none"
 
     def sum(self, values: Tensor) -> None:
@@ -39,10 +39,6 @@ class World:
         """The largest of the ranks' numbers, on all ranks."""
         return value
 
-    def abort(self) -> None:
-        """End all ranks at once: this one has failed."""
-        sys.exit(1)
-
     def connect(self, device: torch.device) -> None:
         """Choose how tensors travel, once the device is known."""
 
@@ -61,12 +57,15 @@ class MPIWorld(World):
         self._mpi = MPI
         self._comm = MPI.COMM_WORLD
         self.rank, self.size = self._comm.rank, self._comm.size
-        self.local_rank = self._comm.Split_type(MPI.COMM_TYPE_SHARED).rank
+        host = self._comm.Split_type(MPI.COMM_TYPE_SHARED)
+        self.local_rank, self.local_size = host.rank, host.size
 
     def connect(self, device: torch.device) -> None:
         """NCCL where every rank has a GPU to itself (it refuses two ranks on one); MPI through the host otherwise."""
-        own_gpu = device.type == "cuda" and self.local_rank < torch.cuda.device_count()
-        if self.size == 1 or not all(self.gather(own_gpu)):
+        if self.size == 1 or device.type != "cuda":
+            return
+        gpus = self.gather(str(torch.cuda.get_device_properties(device).uuid))
+        if len(set(gpus)) < self.size:
             return
         address = self._comm.bcast((platform.node(), _free_port()) if self.rank == 0 else None)
         os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = address[0], str(address[1])
@@ -122,10 +121,6 @@ class MPIWorld(World):
     def largest(self, value: int) -> int:
         """The largest of the ranks' numbers: one small all-reduce."""
         return int(self._comm.allreduce(value, self._mpi.MAX))
-
-    def abort(self) -> None:
-        """End all ranks at once: this one has failed."""
-        self._comm.Abort(1)
 
     def close(self) -> None:
         """Tear NCCL down; MPI ends with the process."""

@@ -127,7 +127,9 @@ def strong_is_fastest(runs: StudyRuns) -> Verdict:
     compared = [run for run in runs.scaled("strong") if rivals[run.workers, run.seed]]
     if not compared:
         return Verdict((Part(None, "No number of workers has strong scaling and another strategy"),), "no runs")
-    faster = [rival for run in compared for rival in rivals[run.workers, run.seed] if not _is_faster(run, rival)]
+    pairs = [(run, rival) for run in compared for rival in rivals[run.workers, run.seed]]
+    faster = [rival for run, rival in pairs if _is_faster(run, rival) is False]
+    unknown = [rival for run, rival in pairs if _is_faster(run, rival) is None]
     lead = [
         rival.result.time_to_target_s / run.result.time_to_target_s
         for run in compared
@@ -140,14 +142,19 @@ def strong_is_fastest(runs: StudyRuns) -> Verdict:
     if faster:
         text += f"; strong scaling isn't faster than {in_words(f'{run.strategy} at {run.workers} workers (seed {run.seed})' for run in faster)}"
     everyone = [*compared, *(run for run in compared for run in rivals[run.workers, run.seed])]
-    return Verdict((Part(not faster, text),), looked_at(everyone))
+    if unknown:
+        text += f"; {in_words(f'{run.strategy} at {run.workers} workers (seed {run.seed})' for run in unknown)} ended sooner"
+    return Verdict((Part(False if faster else None if unknown else True, text),), looked_at(everyone))
 
 
-def _is_faster(run: Run, rival: Run) -> bool:
-    """A run that doesn't reach the target is faster than none, and slower than any that does."""
+def _is_faster(run: Run, rival: Run) -> bool | None:
+    """Whether the run reaches the target sooner; None where the rival was stopped, undecided, before that time."""
     if not run.result.time_to_target_s:
         return False
-    return not rival.result.time_to_target_s or run.result.time_to_target_s < rival.result.time_to_target_s
+    if rival.result.time_to_target_s:
+        return run.result.time_to_target_s < rival.result.time_to_target_s
+    undecided = rival.result.status == "exhausted" and rival.result.time_s < run.result.time_to_target_s
+    return None if undecided else True
 
 
 def warmup_beats_weak(runs: StudyRuns) -> Verdict:

@@ -1,0 +1,39 @@
+"""The table of digests fails where they differ."""
+
+import json
+
+import pytest
+
+from strongscale import exactness
+from strongscale.errors import UserError
+
+
+def write_case(root, clock, workers, ranks, digest):
+    folder = root / clock / f"{workers:02d}workers" / f"{ranks}ranks"
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text(json.dumps({"ranks": ranks, "epochs": 1, "device": "CPU"}))
+    (folder / "epochs.csv").write_text(f"epoch,weights_hash\n1,{digest}\n")
+    return str(folder / "result.json")
+
+
+@pytest.fixture
+def make_table(tmp_path):
+    def make(digests):
+        cases = [("wall", 1, 1), ("emulated", 4, 2)]
+        results = [write_case(tmp_path, *case, digest) for case, digest in zip(cases, digests, strict=True)]
+        (tmp_path / "cost.csv").write_text("workers,microbatch,exact_over_fast\n1,2,1.5\n4,2,1.25\n")
+        exactness.main(["table", *results, "--cost", str(tmp_path / "cost.csv"), "--output", str(tmp_path / "table")])
+        return (tmp_path / "table.md").read_text()
+
+    return make
+
+
+def test_equal_digests_are_said_to_be_equal_and_their_cost_stands_beside_them(make_table):
+    page = make_table(["abc", "abc"])
+    assert "All digests are equal." in page
+    assert "1.5 " in page
+
+
+def test_different_digests_are_an_error(make_table):
+    with pytest.raises(UserError, match="the digests differ"):
+        make_table(["abc", "abd"])

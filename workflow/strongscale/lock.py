@@ -1,0 +1,46 @@
+"""One run at a time in a cell's folder: a lock that dies with its owner."""
+
+import contextlib
+import fcntl
+import os
+import platform
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from strongscale.errors import UserError
+
+PATIENCE_S = 10.0
+
+
+@contextlib.contextmanager
+def locked(folder: Path, patience_s: float = PATIENCE_S) -> Iterator[None]:
+    """Hold the folder's lock; wait a little for a run that is about to end."""
+    path, deadline_s = folder / "lock", time.monotonic() + patience_s
+    while not (file := _take(path)):
+        if time.monotonic() > deadline_s:
+            owner = path.read_text(encoding="utf-8").strip() or "an unknown process"
+            raise UserError(f"{folder}: another run is at work here ({owner}); wait for it or stop it")
+        time.sleep(0.2)
+    with file:
+        file.truncate(0)
+        file.write(f"host {platform.node()}, process {os.getpid()}")
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _take(path: Path) -> TextIO | None:
+    """The open, locked file; None if another process has it, or has just removed it."""
+    file = path.open("a", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+            return file
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    file.close()
+    return None
