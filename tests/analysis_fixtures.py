@@ -138,6 +138,7 @@ def settings_of(study: Study, cell: Cell) -> CellSettings:
         dataset_hash="0123456789abcdef",
         model=study.model,
         training=_training_of(study, cell),
+        checkpoints=study.checkpoints,
     )
 
 

@@ -19,7 +19,7 @@ def made(tmp_path, script=as_in_the_paper, **changes):
 
 def test_every_table_is_written_and_names_the_clock(tmp_path):
     folder = made(tmp_path, seeds=[1, 2, 3])
-    expected = {f"{name}.{suffix}" for name in NAMES for suffix in ("csv", "md", "tex")}
+    expected = {f"{name}.{suffix}" for name in NAMES for suffix in ("csv", "md", "tex", "html")}
     assert {path.name for path in folder.iterdir()} == expected | {"cells.csv", "edge.csv", "where_time_goes.csv"}
     for path in folder.iterdir():
         assert "emulated clock" in path.read_text()

@@ -190,6 +190,7 @@ def main(arguments: list[str]) -> None:
     ranks = world.create()
     if ranks.rank > 0:
         logging.getLogger().setLevel(logging.WARNING)
+    read_settings(folder)  # a wrong folder is told before anything is written to it
     try:
         with locked(folder) if ranks.rank == 0 else contextlib.nullcontext():
             train(folder, ranks)

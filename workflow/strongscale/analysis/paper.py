@@ -2,14 +2,11 @@
 
 import math
 
-TARGET_LOSS = 0.0016384
-CEILING_LOSS = 0.042
-LEARNING_RATE = 0.00105
 MAX_EPOCHS = 400
 WARMUP_EPOCHS = 5
 LONG_WARMUP_EPOCHS = 10
 WARMUP_LIMIT_WORKERS = 4
-STRATEGIES = ("strong", "weak", "warmup", "linear")
+
 CLOCK = "wall clock, POWER8 hosts with Tesla K80 GPUs, Gigabit Ethernet"
 
 # Efficiency in per cent by number of GPUs; NaN: the target was never reached.
