@@ -130,7 +130,7 @@ def settings_of(study: Study, cell: Cell) -> CellSettings:
         parameters=entry.parameters if entry else {},
         workers=cell.workers,
         seed=cell.seed,
-        ranks=1,
+        ranks=cell.workers if study.clock == "wall" else 1,
         clock=study.clock,
         network=network if study.clock == "emulated" else None,
         network_name=named if study.clock == "emulated" else None,

@@ -15,6 +15,14 @@ def edit(path, **changes):
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
+def test_wall_clock_seconds_of_fewer_ranks_than_workers_are_refused(tmp_path):
+    folder = write_study(tmp_path, paper_study(clock="wall"), as_in_the_paper)
+    path = next(folder.glob("cells/strong/04workers/*/result.json"))
+    path.write_text(path.read_text().replace('"ranks": 4', '"ranks": 2'))
+    with pytest.raises(UserError, match="its seconds are of 2 ranks, not of 4 workers"):
+        load(folder)
+
+
 def test_every_run_of_the_matrix_and_of_the_edge_is_there(tmp_path):
     runs = load(write_study(tmp_path, paper_study(seeds=[1, 2])))
     lines = runs.cells["line"].value_counts()

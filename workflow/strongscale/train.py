@@ -59,14 +59,15 @@ def create_strategy(cell: CellSettings) -> Strategy:
     return build(kind, cell.parameters, "parameters")
 
 
-def prepare(folder: Path, ranks: World) -> Trainer:
+def prepare(folder: Path, ranks: World, *, any_ranks: bool = False) -> Trainer:
     """Everything that happens before the clock starts."""
     cell = read_settings(folder)
     if ranks.size > cell.workers:
         raise UserError(f"{folder}: {ranks.size} ranks for {cell.workers} workers; allowed: at most one rank a worker")
-    if cell.clock == "wall" and ranks.size != cell.ranks:
+    if cell.clock == "wall" and ranks.size != cell.ranks and not any_ranks:
         raise UserError(
-            f"{folder}: {ranks.size} ranks; on the wall clock this run needs {cell.ranks}, as in its cell.json"
+            f"{folder}: {ranks.size} ranks; on the wall clock this run needs {cell.ranks}, as in its cell.json "
+            "(or --any-ranks: the same weights, but seconds that count for nothing)"
         )
     torch.set_num_threads(cell.training.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -147,11 +148,11 @@ def _finite(loss: float) -> float | None:
     return loss if abs(loss) < float("inf") else None
 
 
-def train(folder: Path, ranks: World) -> None:
+def train(folder: Path, ranks: World, *, any_ranks: bool = False) -> None:
     """Train the cell in this folder, or train it on, and write its result."""
     start_s = time.perf_counter()
     started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    trainer = prepare(folder, ranks)
+    trainer = prepare(folder, ranks, any_ranks=any_ranks)
     continuation = trainer.continuation
     continuation.interrupt.listen()
     step = continuation.resume(trainer)
@@ -186,14 +187,16 @@ def main(arguments: list[str]) -> None:
     """Train the cell whose folder holds cell.json."""
     parser = argparse.ArgumentParser(prog="strongscale.train", description=main.__doc__)
     parser.add_argument("folder", type=Path, help="the cell's folder")
-    folder = parser.parse_args(arguments).folder
+    parser.add_argument("--any-ranks", action="store_true", help="on the wall clock: whatever cell.json says of ranks")
+    options = parser.parse_args(arguments)
+    folder = options.folder
     ranks = world.create()
     if ranks.rank > 0:
         logging.getLogger().setLevel(logging.WARNING)
     read_settings(folder)  # a wrong folder is told before anything is written to it
     try:
         with locked(folder) if ranks.rank == 0 else contextlib.nullcontext():
-            train(folder, ranks)
+            train(folder, ranks, any_ranks=options.any_ranks)
     except Interrupted:
         if ranks.rank == 0:
             log.warning("interrupted by a signal; start again to go on from the last checkpoint")

@@ -136,6 +136,11 @@ def _check_cell(folder: Path, cell: Cell, study: Study, settings: CellSettings, 
         raise UserError(f"{folder / 'result.json'}: {AGAIN} (settings_hash isn't that of cell.json)")
     if result.clock != study.clock:
         raise UserError(f"{folder / 'result.json'}: {AGAIN} (clock {result.clock}, the study's is {study.clock})")
+    if study.clock == "wall" and result.ranks != cell.workers:
+        raise UserError(
+            f"{folder / 'result.json'}: its seconds are of {result.ranks} ranks, not of {cell.workers} workers; "
+            "remove the folder and run it again"
+        )
     different = next(_differences(cell, study, settings), None)
     if different:
         raise UserError(f"{folder / 'cell.json'}: {AGAIN} ({different})")
