@@ -27,11 +27,10 @@ rule tables:
     conda:
         "../../envs/analyse.yaml"
     params:
-        python=PYTHON,
         folder=study_folder,
         clock=clock_in_words,
     shell:
-        "{params.python} -m strongscale.analysis.tables --study {params.folder:q} 2> {log:q}"
+        "python -m strongscale.analysis.tables --study {params.folder:q} 2> {log:q}"
 
 
 rule speedup:
@@ -54,11 +53,10 @@ rule speedup:
     conda:
         "../../envs/analyse.yaml"
     params:
-        python=PYTHON,
         folder=study_folder,
         clock=clock_in_words,
     shell:
-        "{params.python} -m strongscale.analysis.speedup --study {params.folder:q} 2> {log:q}"
+        "python -m strongscale.analysis.speedup --study {params.folder:q} 2> {log:q}"
 
 
 rule claims:
@@ -81,11 +79,10 @@ rule claims:
     conda:
         "../../envs/analyse.yaml"
     params:
-        python=PYTHON,
         folder=study_folder,
         clock=clock_in_words,
     shell:
-        "{params.python} -m strongscale.analysis.claims --study {params.folder:q} 2> {log:q}"
+        "python -m strongscale.analysis.claims --study {params.folder:q} 2> {log:q}"
 
 
 rule figures:
@@ -111,12 +108,11 @@ rule figures:
     conda:
         "../../envs/analyse.yaml"
     params:
-        python=PYTHON,
         folder=study_folder,
         clock=clock_in_words,
         figures=list(FIGURES),
     shell:
-        "{params.python} -m strongscale.analysis.figures --study {params.folder:q} {params.figures} 2> {log:q}"
+        "python -m strongscale.analysis.figures --study {params.folder:q} {params.figures} 2> {log:q}"
 
 
 rule clock_check:
@@ -142,9 +138,8 @@ rule clock_check:
     conda:
         "../../envs/analyse.yaml"
     params:
-        python=PYTHON,
         folder=study_folder,
         other=other_clock_folder,
         clock=clock_in_words,
     shell:
-        "{params.python} -m strongscale.analysis.clock_check --study {params.folder:q} --other {params.other:q} 2> {log:q}"
+        "python -m strongscale.analysis.clock_check --study {params.folder:q} --other {params.other:q} 2> {log:q}"

@@ -1,19 +1,20 @@
 """What the rules ask of the configuration: plain functions, so that the rules themselves stay declarations."""
 
 import json
-import os
 import shlex
 
 from strongscale import cells
 from strongscale.config import SEQUENTIAL, SequentialEpochs
 from strongscale.schema import plain
 
-PACKAGE = os.path.relpath(BASE / "workflow")  # relative: moving everything together reruns nothing
+PACKAGE = str(BASE / "workflow")
 CODE = f"{PACKAGE}/strongscale"
-PYTHON = f"env PYTHONPATH={shlex.quote(PACKAGE)} python"
 ANALYSIS_CODE = [
     f"{CODE}/analysis/{path.name}" for path in sorted((BASE / "workflow/strongscale/analysis").glob("*.py"))
 ]
+# In every command, after a conda environment's activation; not in params, so that moving the project reruns nothing.
+shell.prefix(f"export PYTHONPATH={shlex.quote(PACKAGE)}; ")
+
 CELL = "results/{study}/cells/{strategy}/{workers}workers/seed{seed}"
 
 FIGURES = {

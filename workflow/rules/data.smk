@@ -11,11 +11,10 @@ rule phantom_annotations:
     conda:
         "../../envs/data.yaml"
     params:
-        python=PYTHON,
         settings=phantom_settings,
         folder=scans_folder,
     shell:
-        "{params.python} -m strongscale.data.phantom annotations --settings {params.settings:q}"
+        "python -m strongscale.data.phantom annotations --settings {params.settings:q}"
         " --output {params.folder:q} 2> {log:q}"
 
 
@@ -28,10 +27,9 @@ rule phantom_scans:
     conda:
         "../../envs/data.yaml"
     params:
-        python=PYTHON,
         settings=phantom_settings,
     shell:
-        "{params.python} -m strongscale.data.phantom scans --settings {params.settings:q}"
+        "python -m strongscale.data.phantom scans --settings {params.settings:q}"
         " --subset {wildcards.subset} --output {output.subset:q} 2> {log:q}"
 
 
@@ -44,10 +42,9 @@ rule missing_scans:
     conda:
         "../../envs/data.yaml"
     params:
-        python=PYTHON,
         folder=scans_folder,
     shell:
-        "{params.python} -m strongscale.data.missing {params.folder:q}/{wildcards.name:q} 2>&1 | tee {log:q}; exit 1"
+        "python -m strongscale.data.missing {params.folder:q}/{wildcards.name:q} 2>&1 | tee {log:q}; exit 1"
 
 
 rule cubes:
@@ -65,11 +62,10 @@ rule cubes:
     conda:
         "../../envs/data.yaml"
     params:
-        python=PYTHON,
         settings=cube_settings,
         folder=scans_folder,
     shell:
-        "{params.python} -m strongscale.data.cubes --settings {params.settings:q} --scans {params.folder:q}"
+        "python -m strongscale.data.cubes --settings {params.settings:q} --scans {params.folder:q}"
         " --subset {wildcards.subset} --output {output.cubes:q} --manifest {output.manifest:q} 2> {log:q}"
 
 
@@ -87,9 +83,8 @@ rule dataset:
     conda:
         "../../envs/data.yaml"
     params:
-        python=PYTHON,
         settings=dataset_settings,
         folder=dataset_folder,
     shell:
-        "{params.python} -m strongscale.data.dataset --settings {params.settings:q}"
+        "python -m strongscale.data.dataset --settings {params.settings:q}"
         " --manifests {input.manifests:q} --output {params.folder:q} 2> {log:q}"

@@ -20,10 +20,9 @@ rule exactness_case:
     conda:
         "../../envs/train.yaml"
     params:
-        python=PYTHON,
         settings=study_settings,
     shell:
-        "{params.python} -m strongscale.exactness case --settings {params.settings:q} --dataset {input.dataset:q}"
+        "python -m strongscale.exactness case --settings {params.settings:q} --dataset {input.dataset:q}"
         " --output {output:q} 2> {log:q}"
 
 
@@ -44,11 +43,10 @@ rule exactness_run:
         mpi="mpirun",
         tasks=case_ranks,
     params:
-        python=PYTHON,
         folder=case_folder,
     shell:
-        "{params.python} -m strongscale.launch {params.folder:q} {resources.mpi} -n {resources.tasks}"
-        " {params.python} -m mpi4py -m strongscale.train {params.folder:q} 2> {log:q}"
+        "python -m strongscale.launch {params.folder:q} {resources.mpi} -n {resources.tasks}"
+        ' env PYTHONPATH="$PYTHONPATH" python -m mpi4py -m strongscale.train {params.folder:q} 2> {log:q}'
 
 
 rule exactness_cost:
@@ -63,10 +61,9 @@ rule exactness_cost:
         "../../envs/train.yaml"
     threads: workflow.cores
     params:
-        python=PYTHON,
         settings=study_settings,
     shell:
-        "{params.python} -m strongscale.exactness cost --settings {params.settings:q} --dataset {input.dataset:q}"
+        "python -m strongscale.exactness cost --settings {params.settings:q} --dataset {input.dataset:q}"
         " --output {output:q} 2> {log:q}"
 
 
@@ -83,8 +80,7 @@ rule exactness_table:
     conda:
         "../../envs/train.yaml"
     params:
-        python=PYTHON,
         output=exactness_output,
     shell:
-        "{params.python} -m strongscale.exactness table {input.results:q} --cost {input.cost:q}"
+        "python -m strongscale.exactness table {input.results:q} --cost {input.cost:q}"
         " --output {params.output:q} 2> {log:q}"

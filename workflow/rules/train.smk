@@ -18,10 +18,9 @@ rule study:
     conda:
         "../../envs/data.yaml"
     params:
-        python=PYTHON,
         settings=study_settings,
     shell:
-        "{params.python} -m strongscale.prepare --settings {params.settings:q} --dataset {input.dataset:q}"
+        "python -m strongscale.prepare --settings {params.settings:q} --dataset {input.dataset:q}"
         " --output {output:q} 2> {log:q}"
 
 
@@ -37,10 +36,8 @@ rule network:
     resources:
         mpi="mpirun",
         tasks=2,
-    params:
-        python=PYTHON,
     shell:
-        "{resources.mpi} -n {resources.tasks} {params.python} -m mpi4py -m strongscale.network"
+        '{resources.mpi} -n {resources.tasks} env PYTHONPATH="$PYTHONPATH" python -m mpi4py -m strongscale.network'
         " --output {output:q} 2> {log:q}"
 
 
@@ -55,11 +52,10 @@ rule cell:
     conda:
         "../../envs/data.yaml"
     params:
-        python=PYTHON,
         settings=cell_settings,
         from_runs=options_from_runs,
     shell:
-        "{params.python} -m strongscale.prepare --settings {params.settings:q} {params.from_runs}"
+        "python -m strongscale.prepare --settings {params.settings:q} {params.from_runs}"
         " --output {output:q} 2> {log:q}"
 
 
@@ -83,11 +79,10 @@ rule train:
         mpi="mpirun",
         tasks=cell_ranks,
     params:
-        python=PYTHON,
         folder=cell_folder,
     shell:
-        "{params.python} -m strongscale.launch {params.folder:q} {resources.mpi} -n {resources.tasks}"
-        " {params.python} -m mpi4py -m strongscale.train {params.folder:q} 2> {log:q}"
+        "python -m strongscale.launch {params.folder:q} {resources.mpi} -n {resources.tasks}"
+        ' env PYTHONPATH="$PYTHONPATH" python -m mpi4py -m strongscale.train {params.folder:q} 2> {log:q}'
 
 
 rule edge:
@@ -101,10 +96,9 @@ rule edge:
     conda:
         "../../envs/data.yaml"
     params:
-        python=PYTHON,
         tolerance=edge_tolerance,
     shell:
-        "{params.python} -m strongscale.edge {input:q} --tolerance {params.tolerance} --output {output:q} 2> {log:q}"
+        "python -m strongscale.edge {input:q} --tolerance {params.tolerance} --output {output:q} 2> {log:q}"
 
 
 rule reconstructions:
@@ -118,7 +112,6 @@ rule reconstructions:
     conda:
         "../../envs/train.yaml"
     params:
-        python=PYTHON,
         folder=first_sequential_cell,
     shell:
-        "{params.python} -m strongscale.reconstruct {params.folder:q} --output {output:q} 2> {log:q}"
+        "python -m strongscale.reconstruct {params.folder:q} --output {output:q} 2> {log:q}"
