@@ -8,9 +8,11 @@ names none.
 
 import argparse
 import ctypes
+import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import FrameType
 
@@ -27,10 +29,15 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def launch(command: list[str]) -> int:
-    """Run the command to its end, whatever signals come meanwhile; its exit status."""
+def launch(command: list[str], scratch: str) -> int:
+    """Run the command to its end, whatever signals come meanwhile; its exit status.
+
+    Open MPI names its session folder after mpirun's process id and leaves it behind when killed; a later mpirun that gets
+    the same id then fails to start. In a scratch folder of its own it never meets another's.
+    """
     process = subprocess.Popen(  # noqa: PLW1509 - no threads here, and Linux alone has the call
         command,
+        env=os.environ | {"TMPDIR": scratch},
         start_new_session=True,
         preexec_fn=die_with_parent if sys.platform == "linux" else None,
     )
@@ -50,7 +57,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("command", nargs=argparse.REMAINDER, help="mpirun and its arguments")
     options = parser.parse_args(arguments)
     failure.clear(options.folder)
-    status = launch(options.command)
+    with tempfile.TemporaryDirectory(prefix="mpi-", ignore_cleanup_errors=True) as scratch:
+        status = launch(options.command, scratch)
     if status == EXIT_STATUS:
         sys.exit(status)
     if status:
