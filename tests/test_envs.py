@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 ENVS = Path(__file__).parents[1] / "envs"
-CONDA_NAMES = {"pytorch": "torch"}
+CONDA_NAMES = {"pytorch": "torch", "gdcm": "python-gdcm"}
 PINNED = dict(re.findall(r"^([\w.-]+)==([\w.]+)$", (ENVS / "requirements.txt").read_text(), re.MULTILINE))
 
 
