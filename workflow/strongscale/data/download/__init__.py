@@ -1,0 +1,1 @@
+"""LUNA16 from the records of its publisher."""
