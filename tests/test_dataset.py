@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from strongscale.config import Cubes, Dataset, Phantom
 from strongscale.data import dataset, inspect
-from strongscale.data.cubes import COLUMNS
+from strongscale.data.ledger import COLUMNS
 from strongscale.data.split import validation_scans
+from strongscale.data.tables import read_table
 from strongscale.errors import UserError
 from strongscale.schema import plain
 
@@ -22,33 +23,39 @@ SETTINGS = Dataset(phantom=Phantom(seed=5), cubes=Cubes(voxels=4), num_validatio
 
 
 @pytest.fixture
-def manifests(tmp_path: Path) -> list[Path]:
-    """Two subsets of three scans of two nodules each; a cube's voxels are its x coordinate."""
+def parts(tmp_path: Path) -> list[Path]:
+    """Two parts of three scans of one or two nodules each; a cube's voxels are its x coordinate. One row was dropped."""
     paths = []
     for number in range(2):
         rows = [
-            (f"1.{number}.{scan}", f"subset{number}", float(6 * number + 2 * scan + i), 2.0, 3.0, 5.0, 3, "cube")
+            {"seriesuid": f"1.{number}.{scan}", "x_mm": float(6 * number + 2 * scan + i), "state": "cube"}
             for scan in range(3)
             for i in range(1 + scan % 2)
         ]
-        table = pd.DataFrame(rows, columns=COLUMNS)
-        path = tmp_path / f"subset{number}.csv"
+        cubes = np.ones((1, 4, 4, 4)) * np.array([row["x_mm"] for row in rows])[:, None, None, None] / 12
+        rows.insert(1, {"seriesuid": f"1.{number}.0", "x_mm": 99.0, "state": "dropped", "reason": "too small"})
+        table = pd.DataFrame(rows, columns=COLUMNS).assign(
+            file="annotations.csv", row=range(5 * number, 5 * number + 5), subset=f"subset{number}", lost=False
+        )
+        table = table.assign(y_mm=2.0, z_mm=3.0, diameter_mm=5.0, readers=3, voxel_mm=1.0)
+        path = tmp_path / f"subset{number}.0.csv"
         table.to_csv(path, index=False)
-        cubes = np.ones((1, 4, 4, 4)) * table["x_mm"].to_numpy()[:, None, None, None] / 12
         np.save(path.with_suffix(".npy"), cubes.astype(np.float32))
         paths.append(path)
     return paths
 
 
-def run_dataset(manifests: list[Path], output: Path, settings: Dataset = SETTINGS) -> dict[str, Any]:
-    arguments = ["--settings", json.dumps(plain(settings)), "--manifests", *map(str, manifests)]
+def run_dataset(parts: list[Path], output: Path, settings: Dataset = SETTINGS) -> dict[str, Any]:
+    ledger = output.with_name("ledger.csv")
+    pd.concat([pd.read_csv(path) for path in parts]).drop_duplicates(["file", "row"]).to_csv(ledger, index=False)
+    arguments = ["--settings", json.dumps(plain(settings)), "--ledger", str(ledger), "--parts", *map(str, parts)]
     dataset.main([*arguments, "--output", str(output)])
     summary: dict[str, Any] = json.loads((output / "dataset.json").read_text())
     return summary
 
 
-def test_every_cube_is_there_once_beside_its_row(manifests: list[Path], tmp_path: Path) -> None:
-    run_dataset(manifests, tmp_path / "made")
+def test_every_cube_is_there_once_beside_its_row(parts: list[Path], tmp_path: Path) -> None:
+    run_dataset(parts, tmp_path / "made")
     cubes = np.load(tmp_path / "made" / "cubes.npy")
     table = pd.read_csv(tmp_path / "made" / "manifest.csv")
     assert cubes.shape == (8, 4, 4, 4)
@@ -56,8 +63,8 @@ def test_every_cube_is_there_once_beside_its_row(manifests: list[Path], tmp_path
     assert sorted(table["x_mm"]) == [0, 2, 3, 4, 6, 8, 9, 10]
 
 
-def test_the_summary_says_what_the_data_set_holds(manifests: list[Path], tmp_path: Path) -> None:
-    summary = run_dataset(manifests, tmp_path / "made")
+def test_the_summary_says_what_the_data_set_holds(parts: list[Path], tmp_path: Path) -> None:
+    summary = run_dataset(parts, tmp_path / "made")
     samples = dataset.load(tmp_path / "made")
     assert (summary["num_training"], summary["num_validation"]) == (5, 3)
     assert sum(summary["num_scans"].values()) == 6
@@ -67,44 +74,63 @@ def test_the_summary_says_what_the_data_set_holds(manifests: list[Path], tmp_pat
     assert samples.null_loss == summary["null_loss"]["validation"]
 
 
-def test_no_scan_is_on_both_sides(manifests: list[Path], tmp_path: Path) -> None:
-    run_dataset(manifests, tmp_path / "made")
+def test_no_scan_is_on_both_sides(parts: list[Path], tmp_path: Path) -> None:
+    run_dataset(parts, tmp_path / "made")
     table = pd.read_csv(tmp_path / "made" / "manifest.csv", dtype={"seriesuid": str})
     assert (table.groupby("seriesuid")["split"].nunique() == 1).all()
 
 
-def test_the_order_of_the_manifests_doesnt_matter(manifests: list[Path], tmp_path: Path) -> None:
-    run_dataset(manifests, tmp_path / "first")
-    run_dataset(manifests[::-1], tmp_path / "second")
+def test_a_scan_in_two_subsets_counts_once(parts: list[Path], tmp_path: Path) -> None:
+    expected = run_dataset(parts, tmp_path / "once")["hash"]
+    again = tmp_path / "subset2.0.csv"
+    again.write_bytes(parts[0].read_bytes())
+    again.with_suffix(".npy").write_bytes(parts[0].with_suffix(".npy").read_bytes())
+    assert run_dataset([*parts, again], tmp_path / "twice")["hash"] == expected
+
+
+def test_more_losses_than_are_tolerated_are_refused(parts: list[Path], tmp_path: Path) -> None:
+    table = read_table(parts[0])
+    table.loc[1, ["reason", "detail", "lost"]] = ["scan unreadable", "a.mhd: cut short", True]
+    table.to_csv(parts[0], index=False)
+    with pytest.raises(UserError, match=r"1 nodules lost \(1 scan unreadable\).*row 1: a.mhd: cut short"):
+        run_dataset(parts, tmp_path / "made")
+    assert not (tmp_path / "made").exists()
+    tolerant = Dataset(**{**vars(SETTINGS), "tolerated_losses": 1})
+    assert run_dataset(parts, tmp_path / "made", tolerant)["num_training"] == 5
+
+
+def test_the_order_of_the_parts_doesnt_matter(parts: list[Path], tmp_path: Path) -> None:
+    run_dataset(parts, tmp_path / "first")
+    run_dataset(parts[::-1], tmp_path / "second")
     for name in ("cubes.npy", "manifest.csv", "dataset.json"):
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
 
 
-def test_another_split_is_another_data_set(manifests: list[Path], tmp_path: Path) -> None:
+def test_another_split_is_another_data_set(parts: list[Path], tmp_path: Path) -> None:
     hashes = {
-        run_dataset(manifests, tmp_path / str(seed), Dataset(**{**vars(SETTINGS), "split_seed": seed}))["hash"]
+        run_dataset(parts, tmp_path / str(seed), Dataset(**{**vars(SETTINGS), "split_seed": seed}))["hash"]
         for seed in range(5)
     }
     assert len(hashes) > 1
 
 
-def test_a_subset_without_nodules_adds_nothing(manifests: list[Path], tmp_path: Path) -> None:
-    empty = tmp_path / "subset2.csv"
+def test_a_subset_without_nodules_adds_nothing(parts: list[Path], tmp_path: Path) -> None:
+    empty = tmp_path / "subset2.0.csv"
     pd.DataFrame(columns=COLUMNS).to_csv(empty, index=False)
     np.save(empty.with_suffix(".npy"), np.empty((0, 4, 4, 4), np.float32))
-    expected = run_dataset(manifests, tmp_path / "without")["hash"]
-    assert run_dataset([empty, *manifests], tmp_path / "with")["hash"] == expected
+    expected = run_dataset(parts, tmp_path / "without")["hash"]
+    assert run_dataset([empty, *parts], tmp_path / "with")["hash"] == expected
 
 
-def test_loading_splits_the_cubes(manifests: list[Path], tmp_path: Path) -> None:
-    run_dataset(manifests, tmp_path / "made")
+def test_loading_splits_the_cubes(parts: list[Path], tmp_path: Path) -> None:
+    run_dataset(parts, tmp_path / "made")
     samples = dataset.load(tmp_path / "made")
     assert samples.training.shape == (5, 4, 4, 4)
     assert samples.validation.shape == (3, 4, 4, 4)
 
 
-def test_changed_cubes_are_noticed(manifests: list[Path], tmp_path: Path) -> None:
-    run_dataset(manifests, tmp_path / "made")
+def test_changed_cubes_are_noticed(parts: list[Path], tmp_path: Path) -> None:
+    run_dataset(parts, tmp_path / "made")
     cubes = np.load(tmp_path / "made" / "cubes.npy")
     cubes[0, 0, 0, 0] += 0.1
     np.save(tmp_path / "made" / "cubes.npy", cubes)
@@ -112,23 +138,23 @@ def test_changed_cubes_are_noticed(manifests: list[Path], tmp_path: Path) -> Non
         dataset.load(tmp_path / "made")
 
 
-def test_an_array_of_another_shape_is_named(manifests: list[Path], tmp_path: Path) -> None:
-    np.save(manifests[0].with_suffix(".npy"), np.zeros((4, 5, 5, 5), np.float32))
-    with pytest.raises(UserError, match=r"subset0.npy: shape \(4, 5, 5, 5\), but subset0.csv and the settings say"):
-        run_dataset(manifests, tmp_path / "made")
+def test_an_array_of_another_shape_is_named(parts: list[Path], tmp_path: Path) -> None:
+    np.save(parts[0].with_suffix(".npy"), np.zeros((4, 5, 5, 5), np.float32))
+    with pytest.raises(UserError, match=r"subset0.0.npy: shape \(4, 5, 5, 5\), but subset0.0.csv and the settings say"):
+        run_dataset(parts, tmp_path / "made")
     assert not (tmp_path / "made").exists()
 
 
-def test_a_pickled_array_is_refused(manifests: list[Path], tmp_path: Path) -> None:
-    np.save(manifests[0].with_suffix(".npy"), np.array([{}], dtype=object))
-    with pytest.raises(UserError, match="subset0.npy: not a whole array"):
-        run_dataset(manifests, tmp_path / "made")
+def test_a_pickled_array_is_refused(parts: list[Path], tmp_path: Path) -> None:
+    np.save(parts[0].with_suffix(".npy"), np.array([{}], dtype=object))
+    with pytest.raises(UserError, match="subset0.0.npy: not a whole array"):
+        run_dataset(parts, tmp_path / "made")
 
 
-def test_a_missing_array_is_named(manifests: list[Path], tmp_path: Path) -> None:
-    manifests[1].with_suffix(".npy").unlink()
-    with pytest.raises(UserError, match="subset1.npy: no such file"):
-        run_dataset(manifests, tmp_path / "made")
+def test_a_missing_array_is_named(parts: list[Path], tmp_path: Path) -> None:
+    parts[1].with_suffix(".npy").unlink()
+    with pytest.raises(UserError, match="subset1.0.npy: no such file"):
+        run_dataset(parts, tmp_path / "made")
 
 
 @pytest.mark.parametrize(("dimensions", "shape"), [(3, (2, 4, 4, 4)), (2, (2, 4, 4)), (1, (2, 4))])
@@ -168,8 +194,8 @@ def test_the_split_doesnt_depend_on_the_order_of_scans(counts: list[int], seed: 
     assert validation_scans(scans, 1, seed) == validation_scans(backwards, 1, seed)
 
 
-def test_a_cube_is_written_to_its_place_in_the_patient(manifests: list[Path], tmp_path: Path) -> None:
-    run_dataset(manifests, tmp_path / "made")
+def test_a_cube_is_written_to_its_place_in_the_patient(parts: list[Path], tmp_path: Path) -> None:
+    run_dataset(parts, tmp_path / "made")
     inspect.main([str(tmp_path / "made"), "--row", "1", "--output", str(tmp_path / "nodule.nii.gz")])
     image = nibabel.load(tmp_path / "nodule.nii.gz")
     row = pd.read_csv(tmp_path / "made" / "manifest.csv").loc[1]
@@ -179,9 +205,9 @@ def test_a_cube_is_written_to_its_place_in_the_patient(manifests: list[Path], tm
 
 @pytest.mark.parametrize(("row", "name", "message"), [("8", "a.nii", "allowed: 0 to 7"), ("0", "a.png", "end it with")])
 def test_a_cube_that_isnt_there_is_refused(
-    manifests: list[Path], tmp_path: Path, row: str, name: str, message: str
+    parts: list[Path], tmp_path: Path, row: str, name: str, message: str
 ) -> None:
-    run_dataset(manifests, tmp_path / "made")
+    run_dataset(parts, tmp_path / "made")
     with pytest.raises(UserError, match=message):
         inspect.main([str(tmp_path / "made"), "--row", row, "--output", str(tmp_path / name)])
     assert not (tmp_path / name).exists()

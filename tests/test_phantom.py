@@ -10,10 +10,11 @@ import pytest
 import SimpleITK
 
 from strongscale.config import Phantom
-from strongscale.data import phantom
-from strongscale.data.anatomy import grow_vessels, random_chest
-from strongscale.data.nodules import CLEARANCE_MM, place, random_diameters_mm, random_nodule
-from strongscale.data.rendering import make_grid, render
+from strongscale.data.phantom import scans as phantom
+from strongscale.data.phantom.__main__ import main
+from strongscale.data.phantom.anatomy import grow_vessels, random_chest
+from strongscale.data.phantom.nodules import CLEARANCE_MM, place, random_diameters_mm, random_nodule
+from strongscale.data.phantom.rendering import make_grid, render
 from strongscale.data.scans import find_scans, open_scan
 from strongscale.errors import UserError
 from strongscale.schema import build, plain
@@ -22,7 +23,7 @@ SMALL = Phantom(scans=6, nodules=15, subsets=2, size_mm=(90.0, 80.0, 70.0), seed
 
 
 def run_phantom(command: str, settings: Phantom, output: Path, *more: str) -> None:
-    phantom.main([command, "--settings", json.dumps(plain(settings)), "--output", str(output), *more])
+    main([command, "--settings", json.dumps(plain(settings)), "--output", str(output), *more])
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def test_nodules_are_dealt_to_scans_without_remainder(scans: int, nodules: int) 
 
 
 def test_every_scan_is_in_one_subset_and_every_mark_in_a_scan(folder: Path) -> None:
-    subsets = [set(find_scans(folder / f"subset{number}")) for number in range(SMALL.subsets)]
+    subsets = [set(find_scans(folder / f"subset{number}")[0]) for number in range(SMALL.subsets)]
     assert sum(len(subset) for subset in subsets) == len(set.union(*subsets)) == SMALL.scans
     tables = [pd.read_csv(folder / name) for name in ("annotations.csv", "annotations_excluded.csv")]
     assert set(pd.concat(tables)["seriesuid"]) <= set.union(*subsets)
@@ -86,7 +87,7 @@ def test_scans_differ_in_spacing(plans: list[phantom.ScanPlan]) -> None:
 
 
 def test_the_header_has_lunas_keys(folder: Path) -> None:
-    path = next(iter(find_scans(folder / "subset0").values()))
+    path = next(iter(find_scans(folder / "subset0")[0].values()))
     keys = [line.split(" = ")[0] for line in path.read_text().splitlines()]
     assert " ".join(keys) == (
         "ObjectType NDims BinaryData BinaryDataByteOrderMSB CompressedData TransformMatrix Offset CenterOfRotation "

@@ -115,6 +115,41 @@ rule figures:
         "python -m strongscale.analysis.figures --study {params.folder:q} {params.figures} 2> {log:q}"
 
 
+rule new_nodules:
+    """Take a trained sequential cell; make new nodules, and the check that they are neither copies nor strange."""
+    input:
+        first_sequential_result,
+    output:
+        "results/{study}/nodules/nodules.npy",
+        "results/{study}/nodules/nodules.csv",
+        "results/{study}/nodules/novelty.json",
+        "results/{study}/nodules/novelty.md",
+        directory("results/{study}/nodules/nifti"),
+        montage=report(
+            "results/{study}/nodules/montage.png",
+            caption="../report/new_nodules.rst",
+            category="New nodules",
+            labels={"figure": "Drawn from the model"},
+        ),
+        novelty=report(
+            "results/{study}/nodules/novelty.png",
+            caption="../report/novelty.rst",
+            category="New nodules",
+            labels={"figure": "How new they are"},
+        ),
+    log:
+        "results/{study}/logs/new_nodules.log",
+    conda:
+        "../../envs/nodules.yaml"
+    params:
+        cell=first_sequential_cell,
+        settings=new_nodule_settings,
+        folder=study_folder,
+    shell:
+        "python -m strongscale.synthesis {params.cell:q} --settings {params.settings:q}"
+        " --output {params.folder:q}/nodules 2> {log:q}"
+
+
 rule clock_check:
     """Take two studies of the same cells on the two clocks; make the error of the emulation."""
     input:

@@ -2,15 +2,19 @@
 
 import json
 import shlex
+from dataclasses import replace
 
 from strongscale import cells
-from strongscale.config import SEQUENTIAL, SequentialEpochs
+from strongscale.config import SEQUENTIAL, WHOLE, SequentialEpochs
 from strongscale.schema import plain
 
 PACKAGE = str(BASE / "workflow")
 CODE = f"{PACKAGE}/strongscale"
 ANALYSIS_CODE = [
     f"{CODE}/analysis/{path.name}" for path in sorted((BASE / "workflow/strongscale/analysis").glob("*.py"))
+]
+QUALITY_CODE = [
+    f"{CODE}/data/quality/{path.name}" for path in sorted((BASE / "workflow/strongscale/data/quality").glob("*.py"))
 ]
 # In every command, after a conda environment's activation; not in params, so that moving the project reruns nothing.
 shell.prefix(f"export PYTHONPATH={shlex.quote(PACKAGE)}; ")
@@ -84,9 +88,13 @@ def scans_folder(wildcards):
 
 
 def present(wildcards, name):
-    """A file or folder of the scans; where a user's scans lack it, the name of the rule's output that says so."""
-    path = f"{scans_folder(wildcards)}/{name}"
-    if dataset_of(wildcards).phantom or Path(path).exists():
+    """A file or folder of the scans; where a user's scans lack it, the output of the rule that fetches it or says so."""
+    dataset = dataset_of(wildcards)
+    folder = scans_folder(wildcards)
+    path = folder if name == WHOLE else f"{folder}/{name}"
+    if dataset.download:
+        return f"results/datasets/{wildcards.dataset}/download/{name}.json"
+    if dataset.phantom or Path(path).exists():
         return path
     return f"results/datasets/{wildcards.dataset}/missing/{name}"
 
@@ -104,14 +112,28 @@ def subset_folder(wildcards):
     return present(wildcards, wildcards.subset)
 
 
-def cube_manifests(wildcards):
-    """The cubes' manifests of all subsets."""
-    return expand("results/datasets/{{dataset}}/cubes/{subset}.csv", subset=dataset_of(wildcards).subset_names)
+def num_parts(wildcards):
+    """Jobs among which the scans of a subset are dealt out."""
+    return dataset_of(wildcards).jobs_per_subset
+
+
+def cube_files(wildcards, ending):
+    """What the cutting of all parts of all subsets makes."""
+    return expand(
+        f"results/datasets/{wildcards.dataset}/cubes/{{subset}}.{{part}}.{ending}",
+        subset=dataset_of(wildcards).subset_names,
+        part=range(num_parts(wildcards)),
+    )
+
+
+def cube_rows(wildcards):
+    """The rows of all parts."""
+    return cube_files(wildcards, "csv")
 
 
 def cube_arrays(wildcards):
-    """The cubes of all subsets."""
-    return expand("results/datasets/{{dataset}}/cubes/{subset}.npy", subset=dataset_of(wildcards).subset_names)
+    """The cubes of all parts."""
+    return cube_files(wildcards, "npy")
 
 
 def phantom_settings(wildcards):
@@ -125,8 +147,13 @@ def cube_settings(wildcards):
 
 
 def dataset_settings(wildcards):
-    """The settings of a data set."""
-    return as_json(dataset_of(wildcards))
+    """The settings of a data set; where its scans come from, and in how many jobs they are cut, changes nothing."""
+    return as_json(replace(dataset_of(wildcards), download=None, jobs_per_subset=1))
+
+
+def ledger_settings(wildcards):
+    """The settings that the ledger depends on: how many losses are tolerated isn't among them."""
+    return as_json(replace(dataset_of(wildcards), download=None, jobs_per_subset=1, tolerated_losses=0, split_seed=1))
 
 
 # --- training
@@ -203,6 +230,11 @@ def first_sequential_result(wildcards):
     return f"{first_sequential_cell(wildcards)}/result.json"
 
 
+def new_nodule_settings(wildcards):
+    """How many nodules are drawn, and how."""
+    return as_json(study_of(wildcards).new_nodules)
+
+
 # --- exactness
 
 CASE_RANKS = (1, 2, 4)
@@ -272,7 +304,10 @@ def study_artifacts(name):
     folder = f"results/{name}"
     files = [f"{folder}/tables/cells.csv", f"{folder}/tables/speedup_law.csv", f"{folder}/claims.csv"]
     files += [result_file(cell) for cell in cells.all_cells(name, CONFIG.studies[name])]
+    files.append(f"results/datasets/{CONFIG.studies[name].dataset}/quality/quality.html")
     files += expand(f"{folder}/figures/{{figure}}.png", figure=FIGURES)
+    if CONFIG.studies[name].model.dimensions == 3:
+        files.append(f"{folder}/nodules/montage.png")
     if CONFIG.studies[name].compare_clock_with:
         files.append(f"{folder}/tables/clock_check.csv")
     return files

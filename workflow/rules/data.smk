@@ -1,4 +1,8 @@
-"""Scans -> cubes -> one data set. Takes a folder in LUNA16's form; makes results/datasets/<name>/."""
+"""Scans -> cubes -> ledger -> one data set. Takes a folder in LUNA16's form; makes results/datasets/<name>/."""
+
+
+localrules:
+    download,
 
 
 rule phantom_annotations:
@@ -47,32 +51,71 @@ rule missing_scans:
         "python -m strongscale.data.missing {params.folder:q}/{wildcards.name:q} 2>&1 | tee {log:q}; exit 1"
 
 
+rule download:
+    """Take an item that the scans' folder lacks; fetch it from the publisher's records, where there is a network."""
+    output:
+        "results/datasets/{dataset}/download/{item}.json",
+    log:
+        "results/datasets/{dataset}/logs/{item}.download.log",
+    conda:
+        "../../envs/data.yaml"
+    params:
+        folder=scans_folder,
+    shell:
+        "python -m strongscale.data.download --folder {params.folder:q} --item {wildcards.item:q}"
+        " --marker {output:q} --log {log:q}"
+
+
 rule cubes:
-    """Take a subset's scans and the annotations; make a cube of every nodule, and their manifest."""
+    """Take a part of a subset's scans and the annotations; make the cubes of their nodules, a row an annotation."""
     input:
         scans=subset_folder,
         annotations=annotation_files,
     output:
-        cubes="results/datasets/{dataset}/cubes/{subset}.npy",
-        manifest="results/datasets/{dataset}/cubes/{subset}.csv",
+        cubes="results/datasets/{dataset}/cubes/{subset}.{part}.npy",
+        rows="results/datasets/{dataset}/cubes/{subset}.{part}.csv",
     log:
-        "results/datasets/{dataset}/logs/{subset}.cubes.log",
+        "results/datasets/{dataset}/logs/{subset}.{part}.cubes.log",
     benchmark:
-        "results/datasets/{dataset}/logs/{subset}.cubes.benchmark.tsv"
+        "results/datasets/{dataset}/logs/{subset}.{part}.cubes.benchmark.tsv"
     conda:
         "../../envs/data.yaml"
     params:
         settings=cube_settings,
         folder=scans_folder,
+        num_parts=num_parts,
     shell:
         "python -m strongscale.data.cubes --settings {params.settings:q} --scans {params.folder:q}"
-        " --subset {wildcards.subset} --output {output.cubes:q} --manifest {output.manifest:q} 2> {log:q}"
+        " --subset {wildcards.subset} --part {wildcards.part}/{params.num_parts}"
+        " --cubes {output.cubes:q} --rows {output.rows:q} 2> {log:q}"
+
+
+rule ledger:
+    """Take what became of the annotations of all scans; make the account of every row, adding up."""
+    input:
+        annotations=annotation_files,
+        parts=cube_rows,
+    output:
+        ledger="results/datasets/{dataset}/ledger.csv",
+        totals="results/datasets/{dataset}/ledger.json",
+    log:
+        "results/datasets/{dataset}/logs/ledger.log",
+    conda:
+        "../../envs/data.yaml"
+    params:
+        settings=ledger_settings,
+        scans=scans_folder,
+        folder=dataset_folder,
+    shell:
+        "python -m strongscale.data.ledger --settings {params.settings:q} --scans {params.scans:q}"
+        " --parts {input.parts:q} --output {params.folder:q} 2> {log:q}"
 
 
 rule dataset:
-    """Take all subsets' cubes; make one data set, split by scan."""
+    """Take the ledger and all cubes; make one data set, split by scan."""
     input:
-        manifests=cube_manifests,
+        ledger="results/datasets/{dataset}/ledger.csv",
+        parts=cube_rows,
         cubes=cube_arrays,
     output:
         cubes="results/datasets/{dataset}/cubes.npy",
@@ -86,5 +129,45 @@ rule dataset:
         settings=dataset_settings,
         folder=dataset_folder,
     shell:
-        "python -m strongscale.data.dataset --settings {params.settings:q}"
-        " --manifests {input.manifests:q} --output {params.folder:q} 2> {log:q}"
+        "python -m strongscale.data.dataset --settings {params.settings:q} --ledger {input.ledger:q}"
+        " --parts {input.parts:q} --output {params.folder:q} 2> {log:q}"
+
+
+rule quality:
+    """Take a data set and its ledger; make the pictures and the page by which to judge it."""
+    input:
+        code=QUALITY_CODE,
+        cubes="results/datasets/{dataset}/cubes.npy",
+        manifest="results/datasets/{dataset}/manifest.csv",
+        summary="results/datasets/{dataset}/dataset.json",
+        ledger="results/datasets/{dataset}/ledger.csv",
+        totals="results/datasets/{dataset}/ledger.json",
+    output:
+        "results/datasets/{dataset}/quality/duplicates.csv",
+        "results/datasets/{dataset}/quality/quality.md",
+        figure=report(
+            "results/datasets/{dataset}/quality/quality.png",
+            caption="../report/quality.rst",
+            category="Data",
+            labels={"data": "Distributions"},
+        ),
+        montage=report(
+            "results/datasets/{dataset}/quality/montage.png",
+            caption="../report/montage.rst",
+            category="Data",
+            labels={"data": "Cubes"},
+        ),
+        page=report(
+            "results/datasets/{dataset}/quality/quality.html",
+            caption="../report/quality.rst",
+            category="Data",
+            labels={"data": "Accounts and checks"},
+        ),
+    log:
+        "results/datasets/{dataset}/logs/quality.log",
+    conda:
+        "../../envs/analyse.yaml"
+    params:
+        folder=dataset_folder,
+    shell:
+        "python -m strongscale.data.quality {params.folder:q} --output {params.folder:q}/quality 2> {log:q}"

@@ -6,7 +6,17 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from strongscale.config import SEQUENTIAL, Checkpoints, Edge, Model, Network, SequentialEpochs, Study, Training
+from strongscale.config import (
+    SEQUENTIAL,
+    Checkpoints,
+    Edge,
+    Model,
+    Network,
+    NewNodules,
+    SequentialEpochs,
+    Study,
+    Training,
+)
 from strongscale.schema import plain
 
 RATE = "rate_"
@@ -90,6 +100,7 @@ def own_part(study: Study, strategy: str) -> Study:
         compare_clock_with=None,
         training=training,
         edge=edge,
+        new_nodules=NewNodules(),
     )
 
 

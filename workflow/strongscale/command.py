@@ -14,6 +14,7 @@ def run(main: Callable[[list[str]], None]) -> None:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
     )
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every font in every PDF
     try:
         main(sys.argv[1:])
     except UserError as error:

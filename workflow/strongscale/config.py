@@ -14,6 +14,7 @@ from strongscale.strategies import kinds
 from strongscale.strategies.base import Strategy
 
 SEQUENTIAL = "sequential"
+WHOLE = "all"  # the name of the one subset of a folder that has none
 
 
 Extent = Annotated[float, Between(low=40)]
@@ -44,6 +45,13 @@ class Cubes:
 
     voxels: Annotated[int, Between(low=4, high=128), "voxels along each side"] = 16
     voxel_mm: Annotated[float, POSITIVE, "side of an isotropic voxel"] = 1.0
+    diameters: Annotated[
+        Annotated[float, Between(low=1)] | None,
+        "scale the cube to its nodule: its side in diameters, in place of voxel_mm; null: all cubes have one size",
+    ] = None
+    smoothing: Annotated[
+        bool, "smooth the scan where its voxels are smaller than the cube's, so that fine detail doesn't alias"
+    ] = True
     window_hu: Annotated[tuple[float, float], "the intensities that become 0 and 1; beyond them is clipped"] = (
         -1000.0,
         400.0,
@@ -58,15 +66,40 @@ class Cubes:
         if low >= high:
             raise UserError(f"window_hu: [{low:g}, {high:g}] is not allowed; allowed: the lower intensity first")
 
+    def voxel_mm_of(self, diameter_mm: float) -> float:
+        """The side of the voxels of one nodule's cube."""
+        return self.voxel_mm if self.diameters is None else self.diameters * diameter_mm / self.voxels
+
+
+Count = Annotated[int, AT_LEAST_0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """Counts that somebody knows of the annotations: a difference is said on the data set's quality page."""
+
+    annotations: Annotated[Count | None, "rows of annotations.csv"] = None
+    annotated_scans: Annotated[Count | None, "scans that they name"] = None
+    above_16_mm: Annotated[Count | None, "those of more than 16 mm"] = None
+    excluded: Annotated[Count | None, "rows of annotations_excluded.csv with a diameter of at least 3 mm"] = None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
     """Where scans come from, and how they become one data set. Exactly one of `folder` and `phantom` is given."""
 
     folder: Annotated[str | None, "folder in LUNA16's form: subset0, subset1, ..., annotations.csv"] = None
+    download: Annotated[Literal["luna16"] | None, "fetch what `folder` lacks, from the publisher's records"] = None
     subsets: Annotated[
-        tuple[Annotated[int, AT_LEAST_0], ...], NonEmpty(), "which subset folders to take (of `folder`)"
+        Annotated[tuple[Annotated[int, AT_LEAST_0], ...], NonEmpty()] | None,
+        "which subset folders to take (of `folder`); null: the scans lie in `folder` itself",
     ] = tuple(range(10))
+    partial: Annotated[bool, "annotations of scans that aren't in these subsets are left out, and not lost"] = False
+    jobs_per_subset: Annotated[int, AT_LEAST_1, "jobs among which the scans of a subset are dealt out"] = 1
+    tolerated_losses: Annotated[
+        int, AT_LEAST_0, "nodules that faults of the data may cost; with more the data set isn't made"
+    ] = 0
+    expected: Annotated[Expected, "counts to compare with"] = field(default_factory=Expected)
     phantom: Annotated[Phantom | None, "make artificial scans"] = None
     cubes: Annotated[Cubes, "how a nodule becomes a cube"] = field(default_factory=Cubes)
     num_validation: Annotated[int, AT_LEAST_1, "validation samples, exactly; the rest is for training"] = 256
@@ -77,12 +110,17 @@ class Dataset:
             raise UserError(
                 "folder, phantom: exactly one of the two is needed: a folder of scans, or phantom scans to make"
             )
+        if self.download and self.folder is None:
+            raise UserError("download: needs a folder to put the scans into; set folder too")
+        if self.download and (self.subsets is None or max(self.subsets) > 9):
+            raise UserError("subsets: LUNA16 has subset0 to subset9; allowed with download: numbers from 0 to 9")
 
     @property
     def subset_names(self) -> list[str]:
         """The subset folders this data set is made of."""
-        numbers = range(self.phantom.subsets) if self.phantom else self.subsets
-        return [f"subset{number}" for number in numbers]
+        if self.phantom:
+            return [f"subset{number}" for number in range(self.phantom.subsets)]
+        return [WHOLE] if self.subsets is None else [f"subset{number}" for number in self.subsets]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +228,17 @@ class Network:
     host_bandwidth_bytes_per_s: Annotated[float, POSITIVE, "of a message inside a host"] = 5e9
 
 
+@dataclass(frozen=True, kw_only=True)
+class NewNodules:
+    """Nodules drawn from a trained model: what it is for."""
+
+    count: Annotated[int, AT_LEAST_1, "nodules to draw"] = 64
+    perturbation: Annotated[
+        float, AT_LEAST_0, "of each parameter, in standard deviations of that parameter over the real nodules"
+    ] = 0.2
+    seed: Annotated[int, AT_LEAST_0, "the nodules depend on the trained model and this number alone"] = 1
+
+
 NETWORKS = {
     "gigabit": Network(latency_s=50e-6, bandwidth_bytes_per_s=117e6),
     "ten_gigabit": Network(latency_s=20e-6, bandwidth_bytes_per_s=1.17e9),
@@ -233,6 +282,9 @@ class Study:
     training: Annotated[Training, "how it is trained"] = field(default_factory=Training)
     edge: Annotated[Edge, "the sequential run at several learning rates"] = field(default_factory=Edge)
     checkpoints: Annotated[Checkpoints, "how often a run can be continued from"] = field(default_factory=Checkpoints)
+    new_nodules: Annotated[NewNodules, "nodules drawn from the sequential run's model"] = field(
+        default_factory=NewNodules
+    )
 
     def __post_init__(self) -> None:
         if self.clock == "wall" and self.max_ranks is not None:

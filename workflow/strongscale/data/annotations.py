@@ -1,8 +1,11 @@
-"""The nodules that readers marked: LUNA16's annotations.csv and annotations_excluded.csv as one table."""
+"""What readers marked: LUNA16's annotations.csv and annotations_excluded.csv as one table, no row left out."""
 
+import csv
+import io
+import math
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from strongscale.config import Cubes
@@ -12,37 +15,106 @@ READERS = {"annotations.csv": 3, "annotations_excluded.csv": 1}
 """Readers who agree, at least: three or more of four, and one or two."""
 
 NUMBERS = {"coordX": "x_mm", "coordY": "y_mm", "coordZ": "z_mm", "diameter_mm": "diameter_mm"}
+COLUMNS = ["file", "row", "seriesuid", *NUMBERS.values(), "readers", "reason", "detail"]
+PLACE = ["seriesuid", "x_mm", "y_mm", "z_mm"]
+
+WRONG_ROW = "wrong row"
+NO_DIAMETER = "no diameter"
+TOO_SMALL = "too small"
+SAID_TWICE = "said twice"
+DELIMITERS = ",;\t"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a file: its number as an editor counts it, and its fields by column."""
+
+    number: int
+    values: dict[str, str]
 
 
 def read_annotations(folder: Path, settings: Cubes) -> pd.DataFrame:
-    """The nodules that enough readers marked and that are large enough.
+    """Every row of the files that the reader agreement asks for.
 
-    Columns: seriesuid, x_mm, y_mm, z_mm (world, LPS), diameter_mm, readers (3 or more, or 1: one or two), file, row
-    (its line in the file). Rows without a diameter (-1: not a nodule, or a small one) are left out.
+    Columns: file, row (the line's number), seriesuid, x_mm, y_mm, z_mm (world, LPS), diameter_mm, readers (3 or more,
+    or 1: one or two), and where the row itself says that no cube is to be made of it, the reason and its detail.
     """
-    files = [folder / name for name, readers in READERS.items() if readers >= settings.minimum_readers]
-    table = pd.concat([_read_file(path) for path in files], ignore_index=True)
-    large = (table["diameter_mm"] > 0) & (table["diameter_mm"] >= settings.minimum_diameter_mm)
-    return table[large].reset_index(drop=True)
+    rows = [
+        _read_row(name, readers, line, settings)
+        for name, readers in READERS.items()
+        if readers >= settings.minimum_readers
+        for line in _read_file(folder / name)
+    ]
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    return _mark_repetitions(table)
 
 
-def _read_file(path: Path) -> pd.DataFrame:
+def _read_row(file: str, readers: int, line: Line, settings: Cubes) -> dict[str, object]:
+    numbers = {name: _number(line.values[column]) for column, name in NUMBERS.items()}
+    reason, detail = _fault(line, numbers["diameter_mm"], settings)
+    row = {"file": file, "row": line.number, "seriesuid": line.values["seriesuid"], **numbers}
+    return row | {"readers": readers, "reason": reason, "detail": detail}
+
+
+def _fault(line: Line, diameter_mm: float, settings: Cubes) -> tuple[str, str]:
+    """Why no cube is to be made of a row; nothing where one is."""
+    if not line.values["seriesuid"]:
+        return WRONG_ROW, "seriesuid: empty"
+    for column in NUMBERS:
+        if math.isnan(_number(line.values[column])):
+            return WRONG_ROW, f"{column}: {line.values[column]!r} isn't a number"
+    if diameter_mm <= 0:
+        return NO_DIAMETER, f"diameter_mm: {diameter_mm:g}"
+    if diameter_mm < settings.minimum_diameter_mm:
+        return TOO_SMALL, f"{diameter_mm:g} mm, asked: {settings.minimum_diameter_mm:g}"
+    return "", ""
+
+
+def _number(text: str) -> float:
+    """The number; NaN where it isn't one. A decimal comma is one only where commas don't part the fields."""
     try:
-        raw = pd.read_csv(path, dtype=str, skipinitialspace=True, keep_default_na=False)
+        number = float(text.replace(",", "."))
+    except ValueError:
+        return math.nan
+    return number if math.isfinite(number) else math.nan
+
+
+def _mark_repetitions(table: pd.DataFrame) -> pd.DataFrame:
+    """A nodule said twice would be two equal samples: the later row is dropped."""
+    usable = table[table["reason"] == ""]
+    places = [usable[column].round(3) if column in NUMBERS.values() else usable[column] for column in PLACE]
+    first = usable.index.to_series().groupby(places).transform("first")
+    for index, earlier in first[first != first.index].items():
+        detail = f"as in {table['file'][earlier]}, row {table['row'][earlier]}"
+        table.loc[index, ["reason", "detail"]] = [SAID_TWICE, detail]
+    return table
+
+
+def _read_file(path: Path) -> list[Line]:
+    """The lines of a file: parted by commas, semicolons or tabs, with or without a byte order mark and quotes."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         hint = ", or set minimum_readers: 3" if READERS[path.name] == 1 else ""
         raise UserError(f"{path}: no such file; put LUNA16's {path.name} there{hint}") from None
-    except (ValueError, pd.errors.ParserError) as error:
-        raise UserError(f"{path}: not a table ({str(error).strip()}); copy it anew") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a text in UTF-8 ({error.reason} at byte {error.start}); copy it anew") from None
+    if not text.strip():
+        raise UserError(f"{path}: empty; copy it anew")
+    opening = text.splitlines()[0]
+    delimiter = max(DELIMITERS, key=opening.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    header = [name.strip() for name in next(reader)]
     for column in ("seriesuid", *NUMBERS):
-        if column not in raw.columns:
-            raise UserError(f"{path}: no column {column}; found: {', '.join(raw.columns)}; name it so")
-    table = pd.DataFrame({"seriesuid": raw["seriesuid"].str.strip()})
-    for column, name in NUMBERS.items():
-        numbers = pd.to_numeric(raw[column], errors="coerce").astype(float)
-        wrong = np.flatnonzero(~np.isfinite(numbers))
-        if len(wrong):
-            found = raw[column].iloc[wrong[0]]
-            raise UserError(f"{path}: row {wrong[0] + 2}, column {column}: {found!r} isn't a number; mend it")
-        table[name] = numbers
-    return table.assign(readers=READERS[path.name], file=path.name, row=np.arange(len(table)) + 2)
+        if column not in header:
+            raise UserError(f"{path}: no column {column}; found: {', '.join(header)}; name it so")
+    lines = []
+    try:
+        for fields in reader:
+            if any(field.strip() for field in fields):
+                padded = [*fields, *[""] * len(header)]  # a short line lacks its last fields: they aren't numbers
+                values = dict(zip(header, (field.strip() for field in padded), strict=False))
+                lines.append(Line(reader.line_num, values))
+    except csv.Error as error:
+        raise UserError(f"{path}: row {reader.line_num}: not a table ({error}); copy it anew") from None
+    return lines

@@ -1,4 +1,4 @@
-"""Join the cubes of all subsets into one data set, split by scan; load it for training."""
+"""Join all cubes into one data set, split by scan; load it for training."""
 
 import argparse
 import hashlib
@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from strongscale.command import run
 from strongscale.config import Dataset
+from strongscale.data.ledger import STATES, check_losses, join_parts
 from strongscale.data.split import validation_scans
+from strongscale.data.tables import read_table
 from strongscale.errors import UserError
 from strongscale.files import atomic, read_json, write_json
 from strongscale.schema import build
@@ -41,7 +43,7 @@ def load(folder: Path) -> Samples:
     """Load a data set and check that it is the one its dataset.json describes."""
     summary = read_json(folder / "dataset.json")
     cubes_NDHW = _load_array(folder / "cubes.npy")
-    split = _read_table(folder / "manifest.csv")["split"].to_numpy(dtype=str)
+    split = read_table(folder / "manifest.csv")["split"].to_numpy(dtype=str)
     if digest(cubes_NDHW, split) != summary["hash"]:
         raise UserError(f"{folder}: the cubes or their split aren't those of dataset.json; remove it and run again")
     training, validation = (cubes_NDHW[split == name] for name in SPLITS)
@@ -68,11 +70,12 @@ def digest(cubes_NDHW: NDArray[np.float32], split: Sequence[str] | NDArray[np.st
     return content.hexdigest()
 
 
-def join(manifests: Sequence[Path], settings: Dataset) -> tuple[NDArray[np.float32], pd.DataFrame]:
-    """All cubes (N, D, H, W) and their table with its `split`, whatever the order of the manifests."""
+def join(parts: Sequence[Path], ledger: pd.DataFrame, settings: Dataset) -> tuple[NDArray[np.float32], pd.DataFrame]:
+    """All cubes (N, D, H, W) and their rows of the ledger with their `split`, whatever the order of the parts."""
     arrays, tables = [], []
-    for path in manifests:
-        table, array = _read_table(path), _load_array(path.with_suffix(".npy"))
+    for path in parts:
+        table, array = read_table(path), _load_array(path.with_suffix(".npy"))
+        table = table[table["state"] != "dropped"]
         expected = (len(table), *(settings.cubes.voxels,) * 3)
         if array.shape != expected:
             raise UserError(
@@ -81,19 +84,18 @@ def join(manifests: Sequence[Path], settings: Dataset) -> tuple[NDArray[np.float
             )
         arrays.append(array)
         tables.append(table)
-    table = pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
-    table = table.sort_values(ORDER, kind="stable")
+    table = join_parts(tables).sort_values(ORDER, kind="stable")
+    assert len(table) == (ledger["state"] != "dropped").sum()
     cubes_NDHW = np.concatenate(arrays)[table.index.to_numpy()]
     counts = {str(name): int(count) for name, count in table["seriesuid"].value_counts().items()}
     chosen = validation_scans(counts, settings.num_validation, settings.split_seed)
     table["split"] = np.where(table["seriesuid"].isin(chosen), "validation", "training")
-    return cubes_NDHW, table.reset_index(drop=True)
+    return cubes_NDHW, table.drop(columns=["reason", "detail", "lost"]).reset_index(drop=True)
 
 
 def summarise(cubes_NDHW: NDArray[np.float32], table: pd.DataFrame, settings: Dataset) -> dict[str, Any]:
     """What dataset.json says."""
     split = table["split"].to_numpy(dtype=str)
-    states = table["state"].value_counts()
     phantom = settings.phantom
     return {
         "hash": digest(cubes_NDHW, split),
@@ -101,20 +103,12 @@ def summarise(cubes_NDHW: NDArray[np.float32], table: pd.DataFrame, settings: Da
         **{f"num_{name}": int((split == name).sum()) for name in SPLITS},
         "num_scans": {name: int(table["seriesuid"][split == name].nunique()) for name in SPLITS},
         "cube_voxels": settings.cubes.voxels,
-        "voxel_mm": settings.cubes.voxel_mm,
+        "voxel_mm": settings.cubes.voxel_mm if settings.cubes.diameters is None else None,
+        "diameters": settings.cubes.diameters,
         "window_hu": list(settings.cubes.window_hu),
         "null_loss": {name: null_loss(cubes_NDHW[split == name]) for name in SPLITS},
-        "states": {state: int(states.get(state, 0)) for state in ("cube", "padded", "cut")},
+        "states": {state: int((table["state"] == state).sum()) for state in STATES[:-1]},
     }
-
-
-def _read_table(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path, dtype={"seriesuid": str})
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; make it again") from None
-    except (ValueError, pd.errors.ParserError) as error:
-        raise UserError(f"{path}: not a table ({str(error).strip()}); remove it and run again") from None
 
 
 def _load_array(path: Path) -> NDArray[np.float32]:
@@ -128,14 +122,17 @@ def _load_array(path: Path) -> NDArray[np.float32]:
 
 
 def main(arguments: list[str]) -> None:
-    """Join the subsets' cubes into one data set with an exact split by scan."""
+    """Join all cubes into one data set with an exact split by scan."""
     parser = argparse.ArgumentParser(prog="strongscale.data.dataset", description=main.__doc__)
     parser.add_argument("--settings", required=True, help="the data set's settings, as JSON")
-    parser.add_argument("--manifests", required=True, nargs="+", type=Path, help="each with its .npy beside it")
+    parser.add_argument("--ledger", required=True, type=Path, help="what became of every annotation")
+    parser.add_argument("--parts", required=True, nargs="+", type=Path, help="rows of cubes, each with its .npy beside")
     parser.add_argument("--output", required=True, type=Path, help="folder to write")
     options = parser.parse_args(arguments)
     settings = build(Dataset, json.loads(options.settings), "dataset")
-    cubes_NDHW, table = join(options.manifests, settings)
+    ledger = read_table(options.ledger)
+    check_losses(ledger, settings.tolerated_losses, options.ledger)
+    cubes_NDHW, table = join(options.parts, ledger, settings)
     summary = summarise(cubes_NDHW, table, settings)
     with atomic(options.output / "cubes.npy") as temporary:
         np.save(temporary, cubes_NDHW, allow_pickle=False)

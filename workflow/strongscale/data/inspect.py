@@ -24,6 +24,31 @@ def cube_affine(centre_mm: NDArray[np.float64], voxels: int, voxel_mm: float) ->
     return affine
 
 
+def voxel_sizes_mm(folder: Path, manifest: pd.DataFrame) -> NDArray[np.float64]:
+    """The side of a voxel of each cube (N,): its own where the manifest says it, else the data set's."""
+    if "voxel_mm" in manifest:
+        return manifest["voxel_mm"].to_numpy(dtype=float)
+    return np.full(len(manifest), float(read_json(folder / "dataset.json")["voxel_mm"]))
+
+
+def affine_of_row(folder: Path, manifest: pd.DataFrame, row: int, voxels: int) -> NDArray[np.float64]:
+    """The RAS affine (4, 4) that puts the cube of a row of the manifest in its place in the patient."""
+    if not 0 <= row < len(manifest):
+        raise UserError(f"--row: {row} is not in {folder}; allowed: 0 to {len(manifest) - 1}")
+    centre_mm = manifest.loc[row, ["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float)
+    return cube_affine(centre_mm, voxels, float(voxel_sizes_mm(folder, manifest)[row]))
+
+
+def write_cube_nifti(path: Path, cube_ZYX: NDArray[np.float32], affine: NDArray[np.float64]) -> None:
+    """Write a cube (D, H, W), the axes z, y, x, as NIfTI, whose axes are x, y, z; the same bytes each time."""
+    nifti: Any = nibabel.Nifti1Image  # its methods carry no types
+    image = nifti(np.ascontiguousarray(cube_ZYX.T), affine)
+    image.header.set_xyzt_units("mm")
+    content = image.to_bytes()
+    with atomic(path) as temporary:
+        temporary.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
+
+
 def main(arguments: list[str]) -> None:
     """Write one cube of a data set as NIfTI."""
     parser = argparse.ArgumentParser(prog="strongscale.data.inspect", description=main.__doc__)
@@ -33,19 +58,10 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     if not options.output.name.endswith((".nii", ".nii.gz")):
         raise UserError(f"{options.output}: unknown ending; end it with .nii or .nii.gz")
-    summary = read_json(options.folder / "dataset.json")
     manifest = pd.read_csv(options.folder / "manifest.csv", dtype={"seriesuid": str})
-    if not 0 <= options.row < len(manifest):
-        raise UserError(f"--row: {options.row} is not in {options.folder}; allowed: 0 to {len(manifest) - 1}")
-    cube_ZYX = np.load(options.folder / "cubes.npy", mmap_mode="r", allow_pickle=False)[options.row]
-    centre_mm = manifest.loc[options.row, ["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float)
-    affine = cube_affine(centre_mm, summary["cube_voxels"], summary["voxel_mm"])
-    nifti: Any = nibabel.Nifti1Image  # its methods carry no types
-    image = nifti(np.ascontiguousarray(cube_ZYX.T), affine)
-    image.header.set_xyzt_units("mm")
-    content = image.to_bytes()
-    with atomic(options.output) as temporary:
-        temporary.write_bytes(gzip.compress(content) if options.output.suffix == ".gz" else content)
+    cubes_NDHW = np.load(options.folder / "cubes.npy", mmap_mode="r", allow_pickle=False)
+    affine = affine_of_row(options.folder, manifest, options.row, cubes_NDHW.shape[-1])
+    write_cube_nifti(options.output, cubes_NDHW[options.row], affine)
 
 
 if __name__ == "__main__":

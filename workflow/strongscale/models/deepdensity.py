@@ -25,6 +25,7 @@ class DeepDensity(nn.Module):
         self.heads = (1, n, n, n * (n - 1) // 2)  # numbers of each component: weight, means, deviations, correlations
         self.decoder = nn.Linear(channels * settings.code_width(width) ** n, self.components * sum(self.heads))
         self.smallest_sigma = 1 / (width - 1)  # half the distance between voxels
+        self.shape = (width,) * n
         points = mixture.grid(width, n)
         self.register_buffer("monomials", mixture.monomials(points).float(), persistent=False)
 
@@ -41,9 +42,18 @@ class DeepDensity(nn.Module):
                 nn.init.xavier_uniform_(weight, generator=generator)
         nn.init.zeros_(self.decoder.bias)
 
-    def parameters_of_mixture(self, cubes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def encode(self, cubes: Tensor) -> Tensor:
+        """What the heads say of each cube, before anything bounds it: (B, K·(1 + 2n + n(n-1)/2))."""
+        numbers: Tensor = self.decoder(self.encoder(cubes.unsqueeze(1)))
+        return numbers
+
+    def decode(self, numbers: Tensor) -> Tensor:
+        """The density of each row of such numbers, whatever they are, on the voxels: (B, W, ..., W)."""
+        coefficients = mixture.coefficients(*self.parameters_of_mixture(numbers))
+        return mixture.density(coefficients, self.monomials).view(-1, *self.shape)
+
+    def parameters_of_mixture(self, numbers: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Log-weights (B, K), means, deviations (B, K, n) and partial correlations (B, K, P)."""
-        numbers = self.decoder(self.encoder(cubes.unsqueeze(1)))
         alpha, mu, sigma, rho = (
             head.unflatten(1, (self.components, size)) if size else head.new_empty(len(head), self.components, 0)
             for head, size in zip(
@@ -59,8 +69,7 @@ class DeepDensity(nn.Module):
 
     def forward(self, cubes: Tensor) -> Tensor:
         """The reconstruction of each cube."""
-        coefficients = mixture.coefficients(*self.parameters_of_mixture(cubes))
-        return mixture.density(coefficients, self.monomials).view_as(cubes)
+        return self.decode(self.encode(cubes))
 
 
 def create(settings: Model, cube_voxels: int) -> DeepDensity:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from strongscale.data.anatomy import Chest, Floats, Vessels
+from strongscale.data.phantom.anatomy import Chest, Floats, Vessels
 
 SMALLEST_MM, MEDIAN_MM, LARGEST_MM = 3.0, 5.2, 30.0
 SPREAD = 0.43  # of the diameter's logarithm

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from strongscale.data.anatomy import AIR_HU, BLOOD_HU, SOFT_HU, Chest, Floats, Vessels
-from strongscale.data.nodules import Nodule
+from strongscale.data.phantom.anatomy import AIR_HU, BLOOD_HU, SOFT_HU, Chest, Floats, Vessels
+from strongscale.data.phantom.nodules import Nodule
 
 
 @dataclass(frozen=True)

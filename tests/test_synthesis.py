@@ -1,0 +1,281 @@
+"""New nodules: drawn alike from the same seed, true to the model's bounds, in the data's form, and judged fairly."""
+
+import json
+from dataclasses import replace
+
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+import safetensors.torch
+import torch
+from conftest import TINY_MODEL, write_cell, write_dataset
+
+from strongscale.config import Model, NewNodules
+from strongscale.data import dataset
+from strongscale.errors import UserError
+from strongscale.files import read_json, write_json
+from strongscale.models import create, mixture
+from strongscale.synthesis import __main__ as synthesis
+from strongscale.synthesis import distances, figures, novelty
+from strongscale.synthesis.sampling import LEAST_WEIGHT, draw
+
+REAL = np.random.default_rng(0).normal(size=(30, 12)).astype(np.float32)
+
+
+@pytest.fixture
+def trained(run_cell):
+    """A trained cell's folder, with its weights."""
+    trainer = run_cell("sequential", max_epochs=20, learning_rate=0.01)
+    folder = trainer.journal.path.parent
+    safetensors.torch.save_file(trainer.model.state_dict(), folder / "weights.safetensors")
+    return folder
+
+
+def synthesise(folder, output, **settings):
+    synthesis.main([str(folder), "--settings", json.dumps(settings), "--output", str(output)])
+    return read_json(output / "novelty.json")
+
+
+# --- drawing
+
+
+def test_the_same_seed_draws_the_same_nodules_and_another_seed_others():
+    first, again, other = (draw(REAL, 5, 0.1, seed) for seed in (1, 1, 2))
+    assert np.array_equal(first.numbers_MxH, again.numbers_MxH)
+    assert not np.array_equal(first.numbers_MxH, other.numbers_MxH)
+
+
+def test_unperturbed_a_nodule_lies_between_its_parents():
+    drawn = draw(REAL, 40, 0.0, 1)
+    weight = drawn.weight[:, None]
+    assert np.allclose(drawn.numbers_MxH, weight * REAL[drawn.first] + (1 - weight) * REAL[drawn.second], atol=1e-6)
+    assert drawn.weight.min() >= LEAST_WEIGHT
+    assert drawn.weight.max() <= 1 - LEAST_WEIGHT
+    assert not (drawn.first == drawn.second).any()
+
+
+def test_the_second_parent_is_among_the_nearest_of_the_first():
+    drawn = draw(REAL, 40, 0.0, 1, num_neighbours=3)
+    scaled = REAL / REAL.std(axis=0)
+    apart = np.linalg.norm(scaled[:, None] - scaled[None], axis=-1)
+    ranks = apart.argsort(axis=1).argsort(axis=1)
+    assert set(ranks[drawn.first, drawn.second]) == {1, 2, 3}
+
+
+def test_the_perturbation_is_in_deviations_of_each_number_over_the_real_nodules():
+    real = REAL * np.arange(12)  # the first number is the same for all
+    drawn = draw(real, 4000, 0.5, 1)
+    unperturbed = draw(real, 4000, 0.0, 1)
+    added = (drawn.numbers_MxH - unperturbed.numbers_MxH).std(axis=0)
+    assert added[0] == 0
+    assert np.allclose(added[1:] / real.std(axis=0)[1:], 0.5, atol=0.03)
+
+
+# --- rendering
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_decoding_what_was_encoded_is_the_forward_pass_bit_for_bit(dimensions):
+    model = create(replace(TINY_MODEL, dimensions=dimensions), 8)
+    model.initialise(torch.Generator().manual_seed(0))
+    cubes = torch.rand(3, *(8,) * dimensions, generator=torch.Generator().manual_seed(1))
+    numbers = model.decoder(model.encoder(cubes.unsqueeze(1)))
+    by_hand = mixture.density(mixture.coefficients(*model.parameters_of_mixture(numbers)), model.monomials)
+    assert torch.equal(model(cubes), by_hand.view_as(cubes))
+    assert torch.equal(model(cubes), model.decode(model.encode(cubes)))
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_any_numbers_make_cubes_of_the_datas_form_in_0_to_1(dimensions):
+    model = create(Model(dimensions=dimensions, components=4, filters=(4,), kernels=(3,)), 8)
+    numbers = 100 * np.random.default_rng(0).normal(size=(5, model.decoder.out_features)).astype(np.float32)
+    cubes = synthesis.render(model, numbers, chunk=2)
+    assert cubes.shape == (5, *(8,) * dimensions)
+    assert cubes.dtype == np.float32
+    assert cubes.min() >= 0
+    assert 0 < cubes.max() <= 1
+
+
+# --- distances and the verdict
+
+
+def test_blocks_of_matrix_products_find_the_same_neighbours_as_all_pairs(monkeypatch):
+    monkeypatch.setattr(distances, "BLOCK", 7)
+    others = np.random.default_rng(1).normal(size=(20, 12)).astype(np.float32)
+    apart = np.sqrt(((REAL[:, None].astype(float) - others[None]) ** 2).mean(-1))
+    found, positions = distances.nearest(REAL, others)
+    assert np.allclose(found, apart.min(axis=1))
+    assert np.array_equal(positions, apart.argmin(axis=1))
+    own = np.sqrt(((REAL[:, None].astype(float) - REAL[None]) ** 2).mean(-1)) + np.diag([np.inf] * 30)
+    assert np.allclose(distances.nearest(REAL, REAL, same_order=True)[0], own.min(axis=1))
+
+
+def test_a_copy_is_at_distance_0_in_spite_of_rounding():
+    bright = np.random.default_rng(1).uniform(0.9, 1, size=(10, 4096)).astype(np.float32)
+    assert np.array_equal(distances.nearest(bright, bright)[0], np.zeros(10))
+
+
+def test_a_repeated_cube_counts_once():
+    assert distances.distinct(REAL[[3, 1, 3, 2, 1]]).tolist() == [0, 1, 3]
+
+
+def blobs(count, seed):
+    """Smooth real ones, and poor reconstructions of them."""
+    random = np.random.default_rng(seed)
+    centres = random.uniform(-0.5, 0.5, (count, 1))
+    clean = np.exp(-((np.linspace(-1, 1, 64) - centres) ** 2) / random.uniform(0.05, 0.5, (count, 1)))
+    return (clean + 0.1 * random.uniform(size=clean.shape)).astype(np.float32), clean.astype(np.float32)
+
+
+def test_peers_of_the_real_ones_pass():
+    real, reconstructions = blobs(300, 0)
+    found = novelty.check(blobs(100, 1)[1], real, reconstructions)
+    assert found.passes
+    assert novelty.in_words(found).startswith("The check passes. Of 100 new nodules")
+
+
+def test_reconstructions_given_out_as_new_are_copies():
+    real, reconstructions = blobs(300, 0)
+    found = novelty.check(reconstructions[:40], real, reconstructions)
+    assert found.share("copy") == 1
+    assert "The check fails: too many new nodules are copies" in novelty.in_words(found)
+
+
+def test_noise_given_out_as_new_is_far():
+    real, reconstructions = blobs(300, 0)
+    noise = np.random.default_rng(1).uniform(size=(40, 64)).astype(np.float32)
+    found = novelty.check(noise, real, reconstructions)
+    assert found.share("far") == 1
+    assert "The check fails: too many new nodules are far" in novelty.in_words(found)
+
+
+def test_a_model_that_makes_one_nodule_of_all_makes_copies():
+    real, _ = blobs(50, 0)
+    same = np.full_like(real, 0.5)
+    assert novelty.check(same[:10], real, same).share("copy") == 1
+
+
+# --- the stage
+
+
+def test_a_trained_cell_gives_nodules_with_their_origin_and_a_verdict(trained, tmp_path, tiny_dataset):
+    summary = synthesise(trained, tmp_path / "new", count=12)
+    made = tmp_path / "new"
+    cubes = np.load(made / "nodules.npy")
+    table = pd.read_csv(made / "nodules.csv")
+    assert cubes.shape == (12, 8, 8, 8)
+    assert cubes.dtype == np.float32
+    assert table["number"].tolist() == list(range(1, 13))
+    manifest = pd.read_csv(tiny_dataset / "manifest.csv")
+    assert (manifest.loc[table["first_row"], "split"] == "training").all()
+    assert (manifest.loc[table["second_row"], "seriesuid"].to_numpy() == table["second_seriesuid"]).all()
+    own = np.load(tiny_dataset / "cubes.npy")[table["nearest_real_row"]]
+    assert np.allclose(np.sqrt(((cubes - own) ** 2).mean((1, 2, 3))), table["distance_to_real"], atol=1e-6)
+    assert summary["verdict"] in (made / "novelty.md").read_text()
+    assert (made / "montage.png").stat().st_size > 0
+    assert (made / "novelty.png").stat().st_size > 0
+
+
+def test_the_same_settings_write_the_same_bytes(trained, tmp_path):
+    for name in ("first", "again"):
+        synthesise(trained, tmp_path / name, count=3)
+    for name in ("nodules.npy", "nodules.csv", "novelty.json", "nifti/nodule_0003.nii.gz", "montage.png"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+def test_each_nodule_is_a_nifti_around_the_origin(trained, tmp_path):
+    synthesise(trained, tmp_path / "new", count=2)
+    image = nibabel.load(tmp_path / "new" / "nifti" / "nodule_0002.nii.gz")
+    assert np.allclose(image.affine @ [3.5, 3.5, 3.5, 1], [0, 0, 0, 1])
+    assert np.allclose(np.abs(np.diag(image.affine)), 1)
+    assert np.array_equal(np.asarray(image.dataobj), np.load(tmp_path / "new" / "nodules.npy")[1].T)
+
+
+def test_fewer_nodules_leave_none_of_an_earlier_draw(trained, tmp_path):
+    for count in (3, 1):
+        synthesise(trained, tmp_path / "new", count=count)
+    assert [path.name for path in (tmp_path / "new" / "nifti").iterdir()] == ["nodule_0001.nii.gz"]
+
+
+def test_without_recombination_and_perturbation_the_check_finds_copies(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(synthesis, "draw", lambda *arguments: draw(*arguments, num_neighbours=0))
+    summary = synthesise(trained, tmp_path / "new", perturbation=0)
+    assert summary["share_of_copies"] == 1
+    assert not summary["passes"]
+
+
+def test_a_perturbation_of_ten_deviations_is_found_far(trained, tmp_path):
+    summary = synthesise(trained, tmp_path / "new", perturbation=10)
+    assert summary["share_of_far"] > 0.5
+    assert not summary["passes"]
+
+
+def test_cubes_repeated_in_the_data_set_dont_hide_copies(trained, tmp_path, tiny_dataset, monkeypatch):
+    folder = tmp_path / "repeated"
+    cubes, table = np.load(tiny_dataset / "cubes.npy"), pd.read_csv(tiny_dataset / "manifest.csv")
+    order = np.repeat(np.arange(len(cubes)), 2)
+    cubes, table = cubes[order], table.iloc[order]
+    folder.mkdir()
+    np.save(folder / "cubes.npy", cubes)
+    table.to_csv(folder / "manifest.csv", index=False)
+    summary = read_json(tiny_dataset / "dataset.json")
+    write_json(folder / "dataset.json", summary | {"hash": dataset.digest(cubes, table["split"].to_numpy(dtype=str))})
+    cell = read_json(trained / "cell.json")
+    hashed = read_json(folder / "dataset.json")["hash"]
+    write_json(trained / "cell.json", cell | {"dataset": str(folder), "dataset_hash": hashed})
+    # The least of perturbations, so that a copy is not at distance 0: twins among the peers would be nearer than it.
+    monkeypatch.setattr(synthesis, "draw", lambda *arguments: draw(*arguments, num_neighbours=0))
+    summary = synthesise(trained, tmp_path / "new", perturbation=0.001)
+    assert summary["num_real"] == 50
+    assert summary["share_of_copies"] == 1
+
+
+def test_parents_with_voxels_of_their_own_share_them(trained, tmp_path, tiny_dataset):
+    cell = synthesis.read_settings(trained)
+    real = synthesis.read_real(trained, cell)
+    own = replace(real, voxel_mm=np.linspace(0.5, 2, len(real.rows)))
+    drawn, cubes, reconstructions = synthesis.make(
+        synthesis.trained_model(trained, cell, 8), own, NewNodules(count=5), chunk=8
+    )
+    found = novelty.check(*(array.reshape(len(array), -1) for array in (cubes, own.cubes, reconstructions)))
+    expected = drawn.weight * own.voxel_mm[drawn.first] + (1 - drawn.weight) * own.voxel_mm[drawn.second]
+    assert np.allclose(synthesis.describe(drawn, own, found)["voxel_mm"], expected)
+
+
+def test_a_model_of_slices_cant_make_nodules(make_cell, tmp_path):
+    folder = make_cell("sequential", model=replace(TINY_MODEL, dimensions=2))
+    with pytest.raises(UserError, match=r"model\.dimensions is 2; new nodules need a model of 3"):
+        synthesise(folder, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_cell_without_weights_is_named(make_cell, tmp_path):
+    with pytest.raises(UserError, match=r"weights\.safetensors: no such file; train the cell first"):
+        synthesise(make_cell("sequential"), tmp_path / "new")
+
+
+def test_a_diverged_cell_is_refused_before_anything_is_written(trained, tmp_path):
+    path = trained / "weights.safetensors"
+    weights = safetensors.torch.load_file(path)
+    weights["decoder.bias"][0] = torch.nan
+    safetensors.torch.save_file(weights, path)
+    with pytest.raises(UserError, match="take a cell that didn't diverge"):
+        synthesise(trained, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_one_training_nodule_is_too_few(tmp_path):
+    made = write_dataset(tmp_path / "data" / "results" / "datasets" / "one", num_training=1)
+    folder = write_cell(tmp_path, made, "sequential", batch_size=1)
+    with pytest.raises(UserError, match="fewer than two different training nodules"):
+        synthesise(folder, tmp_path / "new")
+
+
+def test_the_montage_shows_at_most_eight_rows_of_new_nodules():
+    cubes = np.random.default_rng(0).uniform(size=(100, 4, 4, 4)).astype(np.float32)
+    (axes,) = figures.montage(cubes, [("real: first parent", cubes), ("real: second parent", cubes)]).axes
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels[:2] == ["real: first parent", "real: second parent"]
+    assert labels[-1] == "new: 57 to 64"
+    assert np.array_equal(axes.images[0].get_array()[:4, :4], cubes[0, 2])

@@ -1,0 +1,150 @@
+"""The account of every annotation: each row of the files ends in exactly one state, and the totals add up."""
+
+import argparse
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from strongscale.command import run
+from strongscale.config import Dataset
+from strongscale.data import annotations
+from strongscale.data.annotations import NO_DIAMETER, SAID_TWICE, TOO_SMALL, WRONG_ROW, read_annotations
+from strongscale.data.tables import read_table, records
+from strongscale.errors import UserError
+from strongscale.files import atomic, write_json
+from strongscale.schema import build
+
+log = logging.getLogger(__name__)
+
+STATES = ("cube", "padded", "cut", "dropped")
+"""Whole; reaching beyond the scan; smaller than its nodule; no cube."""
+
+UNREADABLE = "scan unreadable"
+OUTSIDE = "outside the scan"
+MISSING = "scan missing"
+ELSEWHERE = "scan not asked for"
+
+REASONS = {
+    **dict.fromkeys((NO_DIAMETER, TOO_SMALL, SAID_TWICE, ELSEWHERE), False),
+    **dict.fromkeys((WRONG_ROW, UNREADABLE, OUTSIDE, MISSING), True),
+}
+"""Why a row was dropped, and whether a nodule was lost by it: by a fault of the data, not by a setting."""
+
+COLUMNS = [
+    *("file", "row", "seriesuid", "subset", "x_mm", "y_mm", "z_mm", "diameter_mm", "readers"),
+    *("state", "reason", "detail", "lost"),
+    *("voxel_mm", "air_share", "spacing_i_mm", "spacing_j_mm", "spacing_k_mm"),
+]
+KEY = ["file", "row"]
+
+
+def dropped(row: dict[str, Any], reason: str, detail: str) -> dict[str, Any]:
+    """The row of an annotation without a cube."""
+    return row | {"state": "dropped", "reason": reason, "detail": detail, "lost": REASONS[reason]}
+
+
+def settle(rows: pd.DataFrame, parts: Sequence[pd.DataFrame], settings: Dataset) -> pd.DataFrame:
+    """Every row of the annotation files, in their order, with what became of it.
+
+    `parts` are what the cutting of scans said. A row that none of them mentions names a scan that isn't there.
+    """
+    told = join_parts(parts).set_index(KEY)
+    absent = ELSEWHERE if settings.partial else MISSING
+    subsets = ", ".join(settings.subset_names)
+    settled = []
+    for row in records(rows):
+        key = (row["file"], row["row"])
+        if key in told.index:
+            settled.append({**dict(zip(KEY, key, strict=True)), **told.loc[key].to_dict()})
+        elif row["reason"]:
+            settled.append(dropped(row, row["reason"], row["detail"]))
+        else:
+            settled.append(dropped(row, absent, f"no scan {row['seriesuid']} in {subsets}"))
+    return pd.DataFrame(settled, columns=COLUMNS)
+
+
+def join_parts(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """All parts' rows; of a scan that lies in two subsets, the first one's."""
+    filled = [part for part in parts if len(part)] or list(parts[:1])
+    return pd.concat(filled, ignore_index=True).drop_duplicates(KEY)
+
+
+def summarise(table: pd.DataFrame, settings: Dataset) -> dict[str, Any]:
+    """The totals, which must add up to the rows read."""
+    states = {state: int((table["state"] == state).sum()) for state in STATES}
+    reasons = {str(reason): int(count) for reason, count in table["reason"].value_counts().items() if reason}
+    files = {str(name): int(count) for name, count in table["file"].value_counts(sort=False).items()}
+    assert sum(states.values()) == sum(files.values()) == len(table)
+    assert sum(reasons.values()) == states["dropped"]
+    return {
+        "rows": len(table),
+        "files": files,
+        "states": states,
+        "reasons": reasons,
+        "lost": int(table["lost"].astype(bool).sum()),
+        "expected": compare(table, settings),
+    }
+
+
+def compare(table: pd.DataFrame, settings: Dataset) -> list[dict[str, Any]]:
+    """The counts that somebody knows beforehand, beside those found."""
+    agreed, others = (table[table["file"] == name] for name in annotations.READERS)
+    found = {
+        "annotations": ("rows of annotations.csv", len(agreed)),
+        "annotated_scans": ("scans that annotations.csv names", agreed["seriesuid"].nunique()),
+        "above_16_mm": ("rows of annotations.csv above 16 mm", (agreed["diameter_mm"] > 16).sum()),
+        "excluded": ("rows of annotations_excluded.csv of at least 3 mm", (others["diameter_mm"] >= 3).sum()),
+    }
+    known = {name: getattr(settings.expected, name) for name in found}
+    if settings.cubes.minimum_readers > 1:
+        known["excluded"] = None  # that file isn't read
+    return [
+        {"what": what, "expected": known[name], "found": int(count)}
+        for name, (what, count) in found.items()
+        if known[name] is not None
+    ]
+
+
+def check_losses(table: pd.DataFrame, tolerated: int, path: Path) -> None:
+    """Refuse to go on with more nodules lost than is tolerated."""
+    lost = table[table["lost"].astype(bool)]
+    if len(lost) <= tolerated:
+        return
+    first = lost.iloc[0]
+    counts = ", ".join(f"{count} {reason}" for reason, count in lost["reason"].value_counts().items())
+    hint = "; or set partial: true, if those scans lie in other subsets" if MISSING in set(lost["reason"]) else ""
+    raise UserError(
+        f"{path}: {len(lost)} nodules lost ({counts}), tolerated_losses: {tolerated}; the first: {first['file']}, row "
+        f"{first['row']}: {first['detail']}; mend the data, or set tolerated_losses: {len(lost)} to go on{hint}"
+    )
+
+
+def main(arguments: list[str]) -> None:
+    """Settle what became of every annotation: ledger.csv, and its totals in ledger.json."""
+    parser = argparse.ArgumentParser(prog="strongscale.data.ledger", description=main.__doc__)
+    parser.add_argument("--settings", required=True, help="the data set's settings, as JSON")
+    parser.add_argument("--scans", required=True, type=Path, help="folder of the annotations")
+    parser.add_argument("--parts", required=True, nargs="+", type=Path, help="the rows that the cutting wrote")
+    parser.add_argument("--output", required=True, type=Path, help="folder to write")
+    options = parser.parse_args(arguments)
+    settings = build(Dataset, json.loads(options.settings), "dataset")
+    rows = read_annotations(options.scans, settings.cubes)
+    table = settle(rows, [read_table(path) for path in options.parts], settings)
+    totals = summarise(table, settings)
+    with atomic(options.output / "ledger.csv") as temporary:
+        table.to_csv(temporary, index=False)
+    write_json(options.output / "ledger.json", totals)
+    log.info("%d rows: %s", totals["rows"], ", ".join(f"{count} {state}" for state, count in totals["states"].items()))
+    for count in totals["expected"]:
+        if count["expected"] != count["found"]:
+            log.warning("%(what)s: %(found)d, expected %(expected)d", count)
+    for reason, count in table[table["lost"].astype(bool)]["detail"].value_counts().items():
+        log.warning("%d lost: %s", count, reason)
+
+
+if __name__ == "__main__":
+    run(main)

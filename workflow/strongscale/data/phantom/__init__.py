@@ -1,0 +1,1 @@
+"""Artificial scans in LUNA16's form."""

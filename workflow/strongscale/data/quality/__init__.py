@@ -1,0 +1,1 @@
+"""Pictures and checks by which to judge a data set."""

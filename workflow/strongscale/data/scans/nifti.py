@@ -1,0 +1,65 @@
+"""NIfTI scans (.nii, .nii.gz), through nibabel, which reads and scales no more than the box it is asked for."""
+
+import math
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+
+from strongscale.data.scans.scan import Scan
+from strongscale.errors import UserError
+
+RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class NiftiVoxels:
+    """Voxels of a NIfTI file whose axes after the third, if any, have one entry."""
+
+    proxy: Any
+
+    def __getitem__(self, box: tuple[slice, slice, slice]) -> Any:
+        """The voxels of a box."""
+        return self.proxy[(*box, *[0] * (self.proxy.ndim - 3))]
+
+
+def open_nifti(path: Path) -> Scan:
+    """Open a NIfTI file without reading its voxels."""
+    try:
+        image: Any = nibabel.load(path)
+    except (nibabel.filebasedimages.ImageFileError, ValueError, OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: can't be read as NIfTI ({error}); copy it anew") from None
+    _refuse_unsupported(path, image)
+    axes_mm = RAS_TO_LPS @ image.affine[:3, :3]
+    spacing_mm = np.linalg.norm(axes_mm, axis=0)
+    direction = axes_mm / np.where(spacing_mm > 0, spacing_mm, 1)
+    voxels = NiftiVoxels(image.dataobj)
+    return Scan(path, image.shape[:3], spacing_mm, RAS_TO_LPS @ image.affine[:3, 3], direction, voxels)
+
+
+def _refuse_unsupported(path: Path, image: Any) -> None:
+    if not isinstance(image, nibabel.Nifti1Image):  # NIfTI-2 is a kind of it
+        raise UserError(f"{path}: can't be read as NIfTI (it is {type(image).__name__}); write the scan anew")
+    header: Any = image.header
+    proxy: Any = image.dataobj
+    if len(image.shape) < 3 or any(size != 1 for size in image.shape[3:]):
+        raise UserError(f"{path}: {len(image.shape)} dimensions {image.shape}; a scan of three is needed")
+    if proxy.dtype.kind not in "iuf":
+        raise UserError(f"{path}: voxels of kind {proxy.dtype}; write the scan anew with one number a voxel")
+    if not (header["sform_code"] or header["qform_code"]):
+        raise UserError(
+            f"{path}: neither sform nor qform says where it lies in the patient (both codes are 0); convert the scan "
+            "anew from its DICOM files"
+        )
+    if not np.isfinite(image.affine).all():
+        raise UserError(f"{path}: its affine holds NaN or infinity; convert the scan anew from its DICOM files")
+    unit = header.get_xyzt_units()[0]
+    if unit not in ("mm", "unknown"):
+        raise UserError(f"{path}: its unit of length is {unit}; write the scan anew in mm")
+    promised = proxy.offset + math.prod(image.shape) * proxy.dtype.itemsize
+    found = path.stat().st_size
+    if path.suffix == ".nii" and found < promised:
+        raise UserError(f"{path}: {found} bytes, but its header promises {promised}; it was cut short, copy it anew")

@@ -1,0 +1,65 @@
+"""A scan as a window onto files: where its voxels lie in the patient, and a box of them at a time.
+
+World coordinates are millimetres in LPS: x to the patient's left, y to the back, z to the head. Everything about the
+grid is in the order of its own axes i, j, k, of which i runs fastest in the file.
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from strongscale.errors import UserError
+
+
+class Voxels(Protocol):
+    """Voxels of a file, indexed (i, j, k), read where they are sliced."""
+
+    def __getitem__(self, box: tuple[slice, slice, slice], /) -> Any:
+        """The voxels of a box, whose slices have a start and a stop inside the scan."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One CT scan. Column i of `direction` is the direction of grid axis i in the patient."""
+
+    path: Path
+    shape: tuple[int, int, int]
+    spacing_mm: NDArray[np.float64]
+    origin_mm: NDArray[np.float64]
+    direction: NDArray[np.float64]
+    voxels: Voxels
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.spacing_mm).all() and (self.spacing_mm > 0).all()):
+            raise UserError(f"{self.path}: spacing {self.spacing_mm} mm; three positive numbers are needed, mend it")
+        if not np.isfinite(self.origin_mm).all():
+            raise UserError(f"{self.path}: origin {self.origin_mm} mm; three numbers are needed, mend it")
+        if not (np.isfinite(self.direction).all() and abs(np.linalg.det(self.direction)) > 1e-6):
+            raise UserError(
+                f"{self.path}: the direction matrix {self.direction.T.ravel()} is singular; three independent axes "
+                "are needed, mend it"
+            )
+
+    def voxel_to_world(self, indices: ArrayLike) -> NDArray[np.float64]:
+        """World coordinates (..., 3) in mm of voxel coordinates (..., 3) in the order i, j, k."""
+        return np.asarray(indices, dtype=float) * self.spacing_mm @ self.direction.T + self.origin_mm
+
+    def world_to_voxel(self, points_mm: ArrayLike) -> NDArray[np.float64]:
+        """Fractional voxel coordinates (..., 3) in the order i, j, k of world coordinates (..., 3) in mm."""
+        shifted_mm = np.asarray(points_mm, dtype=float) - self.origin_mm
+        return shifted_mm @ np.linalg.inv(self.direction).T / self.spacing_mm
+
+    def read_box(self, low: Sequence[int], high: Sequence[int]) -> NDArray[Any]:
+        """The voxels from `low` up to but not including `high`, both (i, j, k) inside the scan; no others are kept."""
+        i, j, k = (slice(int(start), int(stop)) for start, stop in zip(low, high, strict=True))
+        try:
+            return np.array(self.voxels[i, j, k])
+        except UserError:
+            raise
+        except (OSError, EOFError, ValueError, zlib.error) as error:
+            raise UserError(f"{self.path}: its voxels can't be read ({error}); copy it anew") from None

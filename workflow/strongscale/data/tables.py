@@ -1,0 +1,27 @@
+"""Read the tables that stages of this package wrote."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from strongscale.errors import UserError
+
+TEXTS = dict.fromkeys(("seriesuid", "subset", "file", "state", "reason", "detail", "split"), str)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A table; empty texts stay empty texts."""
+    try:
+        table = pd.read_csv(path, dtype=TEXTS)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; make it again") from None
+    except (ValueError, pd.errors.ParserError) as error:
+        raise UserError(f"{path}: not a table ({str(error).strip()}); remove it and run again") from None
+    texts = [column for column in TEXTS if column in table]
+    return table.fillna(dict.fromkeys(texts, ""))
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table."""
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]

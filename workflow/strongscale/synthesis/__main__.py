@@ -1,0 +1,171 @@
+"""Draw new nodules from a trained cell: `python -m strongscale.synthesis <cell folder> --settings <json> --output <folder>`.
+
+The training nodules' numbers are recombined and perturbed, rendered by the density layer, and checked: neither copies
+of training nodules, nor far from them.
+"""
+
+import argparse
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from strongscale.analysis import style
+from strongscale.analysis.output import write_markdown
+from strongscale.cells import CellSettings
+from strongscale.command import run
+from strongscale.config import NewNodules
+from strongscale.data.dataset import central_section
+from strongscale.data.inspect import cube_affine, voxel_sizes_mm, write_cube_nifti
+from strongscale.errors import UserError
+from strongscale.files import atomic, read_json, write_json
+from strongscale.models.deepdensity import DeepDensity
+from strongscale.reconstruct import trained_model
+from strongscale.schema import build
+from strongscale.synthesis import figures, novelty
+from strongscale.synthesis.distances import distinct
+from strongscale.synthesis.novelty import Novelty
+from strongscale.synthesis.sampling import Drawn, draw
+from strongscale.train import read_samples, read_settings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Real:
+    """The distinct training nodules: cubes (N, W, ..., W), and where each comes from."""
+
+    cubes: NDArray[np.float32]
+    rows: NDArray[np.int64]
+    """Of the data set's manifest."""
+    seriesuid: NDArray[np.str_]
+    voxel_mm: NDArray[np.float64]
+
+
+def read_real(folder: Path, cell: CellSettings) -> Real:
+    """The training nodules of a cell, each once even where the data set repeats one."""
+    cubes = central_section(read_samples(folder, cell).training, cell.model.dimensions)
+    dataset = folder / cell.dataset
+    manifest = pd.read_csv(dataset / "manifest.csv", dtype={"seriesuid": str})
+    positions = distinct(cubes.reshape(len(cubes), -1))
+    if len(positions) < 2:
+        raise UserError(f"{dataset}: fewer than two different training nodules; new ones need at least two")
+    rows = np.flatnonzero(manifest["split"] == "training")[positions]
+    return Real(
+        cubes=cubes[positions],
+        rows=rows,
+        seriesuid=manifest["seriesuid"].to_numpy(dtype=str)[rows],
+        voxel_mm=voxel_sizes_mm(dataset, manifest)[rows],
+    )
+
+
+@torch.no_grad()
+def encode(model: DeepDensity, cubes: NDArray[np.float32], chunk: int) -> NDArray[np.float32]:
+    """What the heads say of each cube: (N, H)."""
+    parts = torch.from_numpy(cubes.copy()).split(chunk)
+    return torch.cat([model.encode(part) for part in parts]).numpy()
+
+
+@torch.no_grad()
+def render(model: DeepDensity, numbers_NxH: NDArray[np.float32], chunk: int) -> NDArray[np.float32]:
+    """The cubes (N, W, ..., W) that such numbers describe, in [0, 1] as the data are."""
+    parts = torch.from_numpy(numbers_NxH).split(chunk)
+    return torch.cat([model.decode(part) for part in parts]).clamp(0, 1).numpy()
+
+
+def make(
+    model: DeepDensity, real: Real, settings: NewNodules, chunk: int
+) -> tuple[Drawn, NDArray[np.float32], NDArray[np.float32]]:
+    """New nodules' origin and cubes (M, W, ..., W), and the reconstructions of the real ones (N, W, ..., W)."""
+    numbers_NxH = encode(model, real.cubes, chunk)
+    if not np.isfinite(numbers_NxH).all():
+        raise UserError("the model's numbers of its training nodules aren't finite; take a cell that didn't diverge")
+    drawn = draw(numbers_NxH, settings.count, settings.perturbation, settings.seed)
+    cubes = render(model, drawn.numbers_MxH, chunk)
+    if not np.isfinite(cubes).all():
+        raise UserError(f"perturbation: {settings.perturbation:g} makes numbers beyond float32; lower it")
+    return drawn, cubes, render(model, numbers_NxH, chunk)
+
+
+def describe(drawn: Drawn, real: Real, found: Novelty) -> pd.DataFrame:
+    """nodules.csv: a row a new nodule."""
+    between_mm = real.voxel_mm[drawn.second] + drawn.weight * (real.voxel_mm[drawn.first] - real.voxel_mm[drawn.second])
+    return pd.DataFrame(
+        {
+            "number": np.arange(1, len(drawn.weight) + 1),
+            "first_seriesuid": real.seriesuid[drawn.first],
+            "first_row": real.rows[drawn.first],
+            "second_seriesuid": real.seriesuid[drawn.second],
+            "second_row": real.rows[drawn.second],
+            "weight_of_first": drawn.weight,
+            "voxel_mm": between_mm,
+            "distance_to_real": found.distances["new_to_real"],
+            "nearest_real_row": real.rows[found.nearest_real],
+            "distance_to_reconstruction": found.distances["new_to_reconstruction"],
+            "nearest_reconstruction_row": real.rows[found.nearest_reconstruction],
+            "verdict": found.verdicts,
+        }
+    )
+
+
+def write_niftis(folder: Path, cubes_NDHW: NDArray[np.float32], voxel_mm: NDArray[np.float64]) -> None:
+    """A file a nodule, its centre at the origin; those of an earlier, larger draw are removed."""
+    paths = [folder / f"nodule_{number:04d}.nii.gz" for number in range(1, len(cubes_NDHW) + 1)]
+    for path, cube, side_mm in zip(paths, cubes_NDHW, voxel_mm, strict=True):
+        write_cube_nifti(path, cube, cube_affine(np.zeros(3), cube.shape[-1], float(side_mm)))
+    for path in set(folder.glob("nodule_*.nii.gz")) - set(paths):
+        path.unlink()
+
+
+def main(arguments: list[str]) -> None:
+    """Draw new nodules from a trained cell, and check that they are new."""
+    parser = argparse.ArgumentParser(prog="strongscale.synthesis", description=main.__doc__)
+    parser.add_argument("folder", type=Path, help="the cell's folder")
+    parser.add_argument("--settings", required=True, help="the study's `new_nodules`, as JSON")
+    parser.add_argument("--output", required=True, type=Path, help="folder to write")
+    options = parser.parse_args(arguments)
+    settings = build(NewNodules, json.loads(options.settings), "new_nodules")
+    folder, output = options.folder, options.output
+    cell = read_settings(folder)
+    if cell.model.dimensions != 3:
+        raise UserError(f"{folder}: model.dimensions is {cell.model.dimensions}; new nodules need a model of 3")
+    torch.set_num_threads(cell.training.threads)
+    real = read_real(folder, cell)
+    model = trained_model(folder, cell, real.cubes.shape[-1])
+    if not isinstance(model, DeepDensity):
+        raise UserError(f"{folder}: model.kind is {cell.model.kind}; new nodules need deepdensity's numbers")
+    drawn, cubes_NDHW, reconstructions = make(model, real, settings, cell.training.evaluation_chunk)
+    found = novelty.check(*(array.reshape(len(array), -1) for array in (cubes_NDHW, real.cubes, reconstructions)))
+    rows = describe(drawn, real, found)
+    with atomic(output / "nodules.npy") as path:
+        np.save(path, cubes_NDHW, allow_pickle=False)
+    with atomic(output / "nodules.csv") as path:
+        rows.to_csv(path, index=False)
+    write_niftis(output / "nifti", cubes_NDHW, rows["voxel_mm"].to_numpy())
+    source = read_json(folder / cell.dataset / "dataset.json")["provenance"]
+    label = (
+        f"{cell.study}: {cell.title}. Data: {source}. {settings.count} new nodules, perturbation "
+        f"{settings.perturbation:g}, seed {settings.seed}."
+    )
+    parents = [
+        ("real: first parent", real.cubes[drawn.first]),
+        ("its reconstruction", reconstructions[drawn.first]),
+        ("real: second parent", real.cubes[drawn.second]),
+        ("its reconstruction", reconstructions[drawn.second]),
+    ]
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells each letter it puts into a PDF
+    with style.theme():
+        style.save(figures.montage(cubes_NDHW, parents), output, "montage", label)
+        style.save(figures.novelty_figure(found), output, "novelty", label)
+    write_markdown(output / "novelty.md", novelty.table(found), f"{novelty.in_words(found)}\n\n{label}")
+    write_json(output / "novelty.json", novelty.summary(found))
+    log.log(logging.INFO if found.passes else logging.WARNING, "%s", novelty.in_words(found))
+
+
+if __name__ == "__main__":
+    run(main)
