@@ -1,6 +1,6 @@
 # Thin: each target is one line of what you could type yourself.
 .DELETE_ON_ERROR:
-.PHONY: run test check format docs faults
+.PHONY: run test check format docs faults bench status
 STUDY ?= quick
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -25,3 +25,10 @@ docs: .venv/complete  ## the page of settings, from the schema
 
 faults: .venv/complete  ## kill training at least 100 times in eleven ways, and compare every result
 	PYTHONPATH=workflow:tests python tests/faults.py --output docs/faults.md
+
+bench: .venv/complete  ## against what others use, as ratios: docs/benchmarks
+	pip install --quiet --disable-pip-version-check --no-deps --requirement envs/bench.txt
+	PYTHONPATH=workflow python -m benchmarks.cubes --scans 4 --repeats 5
+
+status:  ## what is going on in a study
+	@PYTHONPATH=workflow python3 -m strongscale.status results/$(STUDY)

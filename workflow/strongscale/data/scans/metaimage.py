@@ -1,9 +1,12 @@
 """MetaImage files, the form of LUNA16: .mhd beside .raw or .zraw, or .mha with the voxels inside."""
 
 import math
+import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +38,31 @@ NEEDED = ("NDims", *NUMBERS, "ElementType", "ElementDataFile")
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 MAX_HEADER_BYTES = 1 << 16
 MAX_RATIO = 1100  # zlib's best is about 1030
+
+
+@dataclass(frozen=True)
+class MappedVoxels:
+    """Voxels of a plain file, mapped; the system is told of a box before it is read, row by row, from a slow disk."""
+
+    whole: np.memmap[Any, Any]
+    path: Path
+
+    def __getitem__(self, box: tuple[slice, slice, slice], /) -> NDArray[Any]:
+        """The voxels of a box."""
+        self._announce(*box[1:])
+        part: NDArray[Any] = self.whole[box]
+        return part
+
+    def _announce(self, rows: slice, slices: slice) -> None:
+        if not hasattr(os, "posix_fadvise"):
+            return
+        size_i, size_j, _ = self.whole.shape
+        row_bytes = size_i * self.whole.itemsize
+        start, length = int(self.whole.offset), (rows.stop - rows.start) * row_bytes
+        with self.path.open("rb") as file:
+            for k in range(slices.start, slices.stop):
+                position = start + (k * size_j + rows.start) * row_bytes
+                os.posix_fadvise(file.fileno(), position, length, os.POSIX_FADV_WILLNEED)
 
 
 def open_metaimage(path: Path) -> Scan:
@@ -169,8 +197,7 @@ def _find_voxels(
         raise UserError(
             f"{data}: {held} bytes, but {path.name} promises {promised}; mend the header's DimSize or ElementType"
         )
-    voxels: Voxels = np.memmap(data, dtype=dtype, mode="r", offset=offset, shape=shape, order="F")
-    return voxels
+    return MappedVoxels(np.memmap(data, dtype=dtype, mode="r", offset=offset, shape=shape, order="F"), data)
 
 
 def _check_compressed_size(path: Path, values: dict[str, str], data: Path, held: int) -> None:

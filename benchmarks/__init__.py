@@ -1,0 +1,1 @@
+"""Measurements of this package against others, each a page of docs/benchmarks."""

@@ -1,0 +1,126 @@
+"""Benchmarks: turns, ratios, the page, and that all contenders give the same cubes."""
+
+import csv
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from benchmarks import cubes, frame
+from benchmarks.cutters import CONTENDERS, find_nodules, ours, scan_path
+from conftest import environment
+
+PAGE = frame.Page(title="Title", compared="A and B.", how="So.", caveats=["Not much."], command="python -m it")
+
+
+def turns_of(**times_s: list[float]) -> dict[str, list[frame.Figures]]:
+    return {name: [{"time_s": time_s} for time_s in values] for name, values in times_s.items()}
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scans")
+    cubes.write_scans(folder, 2, (40, 64, 64))
+    return folder
+
+
+def test_contenders_take_turns_and_the_first_round_is_not_kept() -> None:
+    order: list[str] = []
+
+    def contender(name: str) -> frame.Figures:
+        order.append(name)
+        return {"time_s": float(len(order))}
+
+    turns = frame.take_turns({"a": lambda: contender("a"), "b": lambda: contender("b")}, repeats=2)
+    assert order == ["a", "b"] * 3
+    assert turns == {"a": [{"time_s": 3.0}, {"time_s": 5.0}], "b": [{"time_s": 4.0}, {"time_s": 6.0}]}
+
+
+def test_a_ratio_is_taken_within_a_round() -> None:
+    ours_, other = frame.summarise(turns_of(ours=[1.0, 10.0, 2.0], other=[3.0, 20.0, 8.0]))
+    assert ours_.quartiles == (1.5, 2.0, 6.0)
+    assert other.ratios == (2.5, 3.0, 3.5)
+
+
+def test_a_figure_that_the_first_contender_lacks_has_no_ratio() -> None:
+    summaries = frame.summarise({"ours": [{"time_s": 1.0}], "other": [{"time_s": 2.0, "more": 3.0}]})
+    assert [one.ratios is None for one in summaries] == [False, False, True]
+    assert summaries[2].quartiles == (3.0, 3.0, 3.0)
+
+
+def test_the_page_says_who_was_compared_and_the_ratio() -> None:
+    summaries = frame.summarise(turns_of(ours=[1.0], other=[250.0]))
+    text = frame.render(PAGE, summaries, {"cores": "2"})
+    assert "| ours | 1 (1 to 1) |" in text
+    assert "| other | 250 (250 to 250) **250×** |" in text
+    assert "- Not much." in text
+    assert "| cores | 2 |" in text
+
+
+def test_the_table_has_a_row_a_figure(tmp_path: Path) -> None:
+    frame.write(tmp_path, "it", PAGE, frame.summarise(turns_of(ours=[2.0], other=[3.0])), {})
+    with (tmp_path / "it.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["contender"], row["median"], row["ratio_median"]) for row in rows] == [
+        ("ours", "2", "1"),
+        ("other", "3", "1.5"),
+    ]
+
+
+def test_the_memory_of_a_process_is_its_own_and_not_its_parents() -> None:
+    ballast = np.ones(400 << 17)  # 400 MiB of this process
+    figures = frame.run_alone([sys.executable, "-c", "held = bytearray(b'1') * (50 << 20)"])
+    assert 50 < figures["peak_memory_mb"] < 100 < ballast.nbytes / 1e6
+
+
+def test_a_contender_that_fails_stops_the_benchmark() -> None:
+    with pytest.raises(RuntimeError, match="no such thing"):
+        frame.run_alone([sys.executable, "-c", "raise SystemExit('no such thing')"])
+
+
+def test_a_file_is_whole_after_it_was_forgotten(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"whole")
+    frame.forget(tmp_path / "file")
+    frame.remember(tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == b"whole"
+
+
+@pytest.mark.parametrize("name", [name for name in CONTENDERS if name != cubes.DEFAULT])
+def test_contenders_give_our_cubes_where_they_cut(name: str, scans: Path) -> None:
+    contender = CONTENDERS[name]
+    if not frame.installed(contender.package):
+        pytest.skip(f"{contender.package} isn't installed")
+    cutter, reference = contender.prepare(), ours(smoothing=False)
+    for seriesuid, centres_mm in find_nodules(scans).items():
+        found, where_mm = cutter(scan_path(scans, seriesuid, contender.ending), centres_mm)
+        expected, _ = reference(scan_path(scans, seriesuid, ".mhd"), where_mm)
+        assert np.abs(where_mm - centres_mm).max() <= 0.5 + 1e-4
+        assert np.ptp(expected) > 0.1
+        assert np.allclose(found, expected, atol=1e-5)
+
+
+def test_the_aims_are_held_against_what_was_found() -> None:
+    turn = {"time_per_nodule_ms": 1.0, "from_disk_per_nodule_ms": 1.0}
+    slow = {"time_per_nodule_ms": 49.0, "from_disk_per_nodule_ms": 51.0}
+    turns = {
+        cubes.FIRST: [turn],
+        cubes.DEFAULT: [turn],
+        cubes.PAIRS[0][1]: [slow],
+        cubes.STAGE: [{"peak_memory_mb": 201.0}],
+    }
+    lines = cubes.verdict(frame.summarise(turns)).splitlines()[2:]
+    assert [line.split("|")[3].strip() for line in lines] == [*["**not reached**", "reached"] * 2, "**not reached**"]
+
+
+def test_the_stage_cuts_the_same_cubes(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+    frame.run_alone(cubes.stage_command(scans))
+    cutter = ours(smoothing=True)
+    expected = [cutter(scan_path(scans, name, ".mhd"), points)[0] for name, points in find_nodules(scans).items()]
+    assert np.array_equal(np.load(scans / "c.npy", allow_pickle=False), np.concatenate(expected))
+
+
+def test_a_page_can_be_given_more() -> None:
+    text = frame.render(replace(PAGE, extra="## More\n\nOf it."), frame.summarise(turns_of(ours=[1.0])), {})
+    assert text.index("## Figures") < text.index("## More") < text.index("## What these figures don't say")
