@@ -2,13 +2,21 @@
 
 import importlib
 import pkgutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from strongscale.config import Model
 from strongscale.errors import UserError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
+
+
+@runtime_checkable
+class WithLosses(Protocol):
+    """A model that knows a shorter way to its losses than its reconstruction."""
+
+    def losses(self, cubes: "Tensor") -> "Tensor":
+        """What `loss.msle` says of the model's reconstruction: (B, ...) -> (B,)."""
 
 
 def create(settings: Model, cube_voxels: int) -> "nn.Module":

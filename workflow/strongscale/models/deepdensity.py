@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from strongscale.config import Model
 from strongscale.models import mixture
+from strongscale.models.density import MixtureLoss
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
@@ -28,6 +29,7 @@ class DeepDensity(nn.Module):
         self.shape = (width,) * n
         points = mixture.grid(width, n)
         self.register_buffer("monomials", mixture.monomials(points).float(), persistent=False)
+        self.mixture_loss = MixtureLoss(width, n)
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:
@@ -70,6 +72,12 @@ class DeepDensity(nn.Module):
     def forward(self, cubes: Tensor) -> Tensor:
         """The reconstruction of each cube."""
         return self.decode(self.encode(cubes))
+
+    def losses(self, cubes: Tensor) -> Tensor:
+        """The loss of each cube's reconstruction, without making it: (B,)."""
+        coefficients = mixture.coefficients(*self.parameters_of_mixture(self.encode(cubes)))
+        losses: Tensor = self.mixture_loss(coefficients, cubes)
+        return losses
 
 
 def create(settings: Model, cube_voxels: int) -> DeepDensity:
