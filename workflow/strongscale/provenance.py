@@ -11,7 +11,17 @@ import torch
 
 PACKAGE = Path(__file__).parent
 WITHOUT_EFFECT = (
-    *("analysis", "data", "settings_page.py", "exactness.py", "edge.py", "reconstruct.py", "prepare.py"),
+    *(
+        "analysis",
+        "data",
+        "status",
+        "synthesis",
+        "settings_page.py",
+        "exactness.py",
+        "edge.py",
+        "reconstruct.py",
+        "prepare.py",
+    ),
     *("launch.py", "failure.py", "lock.py", "interrupt.py"),
 )
 DECIDING = ("torch", "numpy", "mpi4py", "openmpi")

@@ -1,0 +1,161 @@
+"""A study at one moment: the state of each cell, what the waiting ones wait for, the hours spent and to come."""
+
+import statistics
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from strongscale.cells import Cell, all_cells, edge_cells, is_rate_name
+from strongscale.config import SEQUENTIAL, SequentialEpochs, Study
+from strongscale.errors import UserError
+from strongscale.schema import build
+from strongscale.status.reading import read
+from strongscale.status.state import FINISHED, STATES, CellStatus, state_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hours:
+    """Ranks x hours."""
+
+    unit: str
+    spent: float
+    num_unknown: int
+    """Finished cells of which nothing tells how long they ran."""
+    to_come: float | None
+    """Of the cells that haven't finished, by those that have; None where none has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """A study now."""
+
+    name: str
+    data: str
+    study: Study
+    at: float
+    cells: tuple[CellStatus, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Cells by state."""
+        found = Counter(one.state for one in self.cells)
+        return {state: found[state] for state in STATES if found[state]}
+
+    @property
+    def hours(self) -> Hours:
+        """Ranks x hours, spent and to come."""
+        spent = {one.cell: one.ranks * (one.lived_s or 0.0) / 3600 for one in self.cells}
+        finished = [one for one in self.cells if one.state in FINISHED]
+        return Hours(
+            unit=_unit(self.study, [one.device for one in finished if one.device]),
+            spent=sum(spent.values()),
+            num_unknown=sum(one.lived_s is None for one in finished),
+            to_come=_to_come(self.cells, spent),
+        )
+
+
+def take(folder: Path, now: float) -> Snapshot:
+    """Look at a study's folder; one without a study in it is a `UserError`."""
+    name, data, study = _read_study(folder)
+    found = {}
+    for cell in all_cells(name, study):
+        # the folder may have been renamed since
+        found[cell] = state_of(study, cell, folder / Path(cell.folder).relative_to(name), now)
+    cells = (
+        replace(one, words=_waits_for(study, one.cell, folder, found))
+        if one.state == "waiting" and not (one.folder / "cell.json").exists()
+        else one
+        for one in found.values()
+    )
+    return Snapshot(name=name, data=data, study=study, at=now, cells=tuple(cells))
+
+
+def _read_study(folder: Path) -> tuple[str, str, Study]:
+    path = folder / "study.json"
+    raw = read(path)
+    if raw is None:
+        raise UserError(f"{folder}: no study, for it has no study.json; allowed: a folder like results/paper")
+    if not isinstance(raw.get("name"), str):
+        raise UserError(f"{path}: not a study's settings; run the workflow again")
+    settings = {key: value for key, value in raw.items() if key not in ("name", "dataset_provenance")}
+    try:
+        study = build(Study, settings, "study")
+    except UserError as error:
+        raise UserError(f"{path}: {error}; run the workflow again") from None
+    return raw["name"], str(raw.get("dataset_provenance") or f"data set {study.dataset}"), study
+
+
+def _waits_for(study: Study, cell: Cell, folder: Path, found: dict[Cell, CellStatus]) -> str:
+    """What a cell's settings need that isn't there: the edge, the sequential run, the network."""
+    if is_rate_name(cell.strategy):
+        return _waits_for_network(study, folder)
+    if study.training.learning_rate == "edge" and not (folder / "learning_rate.json").exists():
+        tries = edge_cells(cell.study, study)
+        done = sum(found[one].state in FINISHED for one in tries)
+        return f"for the edge search ({done} of {len(tries)} runs at other rates done)"
+    if isinstance(study.training.target, SequentialEpochs) and cell.strategy != SEQUENTIAL:
+        state = found[Cell(cell.study, SEQUENTIAL, 1, cell.seed)].state
+        if state not in FINISHED:
+            return f"for the sequential run of seed {cell.seed}, which sets the target ({state})"
+        if state != "converged":
+            return f"can't start: the sequential run of seed {cell.seed} {state}, so it sets no target"
+    return _waits_for_network(study, folder)
+
+
+def _waits_for_network(study: Study, folder: Path) -> str:
+    measured = study.clock == "emulated" and study.network == "measured"
+    if measured and not (folder / "network.json").exists():
+        return "for the network's measurement"
+    return "to be started"
+
+
+def _unit(study: Study, devices: list[str]) -> str:
+    """On the wall clock a rank has a GPU, unless the settings or the results say otherwise."""
+    on_gpus = all(device.startswith("GPU") for device in devices)
+    return "GPU-hours" if study.clock == "wall" and study.training.device != "cpu" and on_gpus else "rank-hours"
+
+
+def _to_come(cells: tuple[CellStatus, ...], spent: dict[Cell, float]) -> float | None:
+    """By the median of the finished cells of the same strategy, else of all."""
+    finished: dict[str, list[float]] = defaultdict(list)
+    for one in cells:
+        if one.state in FINISHED and one.lived_s is not None:
+            finished[_line(one.cell)].append(spent[one.cell])
+    together = [hours for line in finished.values() for hours in line]
+    if not together:
+        return None if any(one.state not in FINISHED for one in cells) else 0.0
+    total = 0.0
+    for one in cells:
+        if one.state not in FINISHED:
+            left = max(0.0, statistics.median(finished.get(_line(one.cell)) or together) - spent[one.cell])
+            total += left if one.left_s is None else min(left, one.ranks * one.left_s / 3600)
+    return total
+
+
+def _line(cell: Cell) -> str:
+    return "rate" if is_rate_name(cell.strategy) else cell.strategy
+
+
+def as_table(snapshot: Snapshot) -> dict[str, Any]:
+    """The snapshot for machines."""
+    cells = [
+        {
+            "strategy": one.cell.strategy,
+            "workers": one.cell.workers,
+            "seed": one.cell.seed,
+            **{key: value for key, value in vars(one).items() if key not in ("cell", "folder")},
+            "folder": str(one.folder),
+            "left_s": one.left_s,
+        }
+        for one in snapshot.cells
+    ]
+    return {
+        "study": snapshot.name,
+        "data": snapshot.data,
+        "clock": snapshot.study.clock,
+        "at": snapshot.at,
+        "states": snapshot.counts,
+        "hours": vars(snapshot.hours),
+        "cells": cells,
+    }
