@@ -97,7 +97,7 @@ def higher_rate_diverges(runs: StudyRuns) -> Verdict:
     tried = in_words(dict.fromkeys(f"{run.base_rate:g}" for run in higher))
     text = f"Above the base rate {rates}, at {tried}, {len(higher) - len(trained)} of {len(higher)} sequential runs diverged"
     if trained:
-        text += f"; the highest rate that still trained is {max(run.base_rate for run in trained):g}"
+        text += f"; the highest rate that didn't is {max(run.base_rate for run in trained):g}"
     base_text = f"At the base rate {len(base) - len(fell)} of {len(base)} sequential runs train"
     data = f"sequential runs at the rates {rates} and {tried}: {len(base) + len(higher)} runs"
     return Verdict((Part(not fell, base_text), Part(not trained, text)), data)

@@ -14,7 +14,7 @@ def main(arguments: list[str]) -> None:
     path = parser.parse_args(arguments).path
     raise UserError(
         f"{path}: not there. Put the scans and their annotations (for LUNA16: from its two Zenodo records, 3723295 and "
-        f"4121926) into {path.parent}, or set the data set's `folder` and `subsets` in config.yaml"
+        f"4121926) into {path.parent}, or set the data set's `folder` and `subsets` in config.yaml (`download: luna16` fetches LUNA16)"
     )
 
 
