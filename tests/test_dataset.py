@@ -15,7 +15,6 @@ from strongscale.config import Cubes, Dataset, Phantom
 from strongscale.data import dataset, inspect
 from strongscale.data.ledger import COLUMNS
 from strongscale.data.split import validation_scans
-from strongscale.data.tables import read_table
 from strongscale.errors import UserError
 from strongscale.schema import plain
 
@@ -86,17 +85,6 @@ def test_a_scan_in_two_subsets_counts_once(parts: list[Path], tmp_path: Path) ->
     again.write_bytes(parts[0].read_bytes())
     again.with_suffix(".npy").write_bytes(parts[0].with_suffix(".npy").read_bytes())
     assert run_dataset([*parts, again], tmp_path / "twice")["hash"] == expected
-
-
-def test_more_losses_than_are_tolerated_are_refused(parts: list[Path], tmp_path: Path) -> None:
-    table = read_table(parts[0])
-    table.loc[1, ["reason", "detail", "lost"]] = ["scan unreadable", "a.mhd: cut short", True]
-    table.to_csv(parts[0], index=False)
-    with pytest.raises(UserError, match=r"1 nodules lost \(1 scan unreadable\).*row 1: a.mhd: cut short"):
-        run_dataset(parts, tmp_path / "made")
-    assert not (tmp_path / "made").exists()
-    tolerant = Dataset(**{**vars(SETTINGS), "tolerated_losses": 1})
-    assert run_dataset(parts, tmp_path / "made", tolerant)["num_training"] == 5
 
 
 def test_the_order_of_the_parts_doesnt_matter(parts: list[Path], tmp_path: Path) -> None:

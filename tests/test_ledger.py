@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from strongscale.config import WHOLE, Cubes, Dataset, Expected
-from strongscale.data import cubes, dataset, ledger
+from strongscale.data import cubes, dataset, ledger, losses
 from strongscale.data.scans.metaimage import write_scan
 from strongscale.data.tables import read_table
 from strongscale.errors import UserError
@@ -56,9 +56,11 @@ def make(folder: Path, num_parts: int = 1, **settings: Any) -> tuple[pd.DataFram
 
 
 def join(folder: Path, **settings: Any) -> dict[str, Any]:
-    """Make the data set of what `make` made; its summary."""
+    """Make the data set of what `make` made, if its losses are tolerated; its summary."""
     known = Dataset(**({"folder": str(folder), "subsets": (0,), "cubes": CUBES, "num_validation": 1} | settings))
     made = folder.parent / "made"
+    tolerated = ["--tolerated", str(known.tolerated_losses), "--output", str(made / "losses.json")]
+    losses.main(["--ledger", str(made / "ledger.csv"), *tolerated])
     parts = [str(path) for path in sorted((made / "cubes").glob("*.csv"))]
     arguments = ["--settings", json.dumps(plain(known)), "--ledger", str(made / "ledger.csv"), "--parts", *parts]
     dataset.main([*arguments, "--output", str(made)])

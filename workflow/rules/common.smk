@@ -5,7 +5,7 @@ import shlex
 from dataclasses import replace
 
 from strongscale import cells
-from strongscale.config import SEQUENTIAL, WHOLE, SequentialEpochs
+from strongscale.config import SEQUENTIAL, WHOLE, Expected, SequentialEpochs
 from strongscale.schema import plain
 
 PACKAGE = str(BASE / "workflow")
@@ -147,13 +147,20 @@ def cube_settings(wildcards):
 
 
 def dataset_settings(wildcards):
-    """The settings of a data set; where its scans come from, and in how many jobs they are cut, changes nothing."""
-    return as_json(replace(dataset_of(wildcards), download=None, jobs_per_subset=1))
+    """What the cubes of a data set and their split depend on: a change of anything else trains nothing again."""
+    without = {"download": None, "jobs_per_subset": 1, "partial": False, "tolerated_losses": 0, "expected": Expected()}
+    return as_json(replace(dataset_of(wildcards), **without))
 
 
 def ledger_settings(wildcards):
-    """The settings that the ledger depends on: how many losses are tolerated isn't among them."""
-    return as_json(replace(dataset_of(wildcards), download=None, jobs_per_subset=1, tolerated_losses=0, split_seed=1))
+    """The settings that the ledger depends on: how many losses are tolerated, or the split, isn't among them."""
+    without = {"download": None, "jobs_per_subset": 1, "tolerated_losses": 0, "num_validation": 1, "split_seed": 1}
+    return as_json(replace(dataset_of(wildcards), **without))
+
+
+def tolerated_losses(wildcards):
+    """Nodules that may be lost."""
+    return dataset_of(wildcards).tolerated_losses
 
 
 # --- training

@@ -111,10 +111,29 @@ rule ledger:
         " --parts {input.parts:q} --output {params.folder:q} 2> {log:q}"
 
 
+rule losses:
+    """Take the ledger; go on if no more nodules were lost than is tolerated. The ledger stays, to be looked at."""
+    input:
+        "results/datasets/{dataset}/ledger.csv",
+    output:
+        "results/datasets/{dataset}/losses.json",
+    log:
+        "results/datasets/{dataset}/logs/losses.log",
+    conda:
+        "../../envs/data.yaml"
+    params:
+        tolerated=tolerated_losses,
+    shell:
+        "python -m strongscale.data.losses --ledger {input:q} --tolerated {params.tolerated} --output {output:q}"
+        " 2> {log:q}"
+
+
 rule dataset:
     """Take the ledger and all cubes; make one data set, split by scan."""
     input:
-        ledger="results/datasets/{dataset}/ledger.csv",
+        # What the ledger says that the cubes' rows don't, expected counts or tolerated losses, changes no cube.
+        losses=ancient("results/datasets/{dataset}/losses.json"),
+        ledger=ancient("results/datasets/{dataset}/ledger.csv"),
         parts=cube_rows,
         cubes=cube_arrays,
     output:

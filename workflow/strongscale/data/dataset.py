@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from strongscale.command import run
 from strongscale.config import Dataset
-from strongscale.data.ledger import STATES, check_losses, join_parts
+from strongscale.data.ledger import STATES, join_parts
 from strongscale.data.split import validation_scans
 from strongscale.data.tables import read_table
 from strongscale.errors import UserError
@@ -131,7 +131,6 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     settings = build(Dataset, json.loads(options.settings), "dataset")
     ledger = read_table(options.ledger)
-    check_losses(ledger, settings.tolerated_losses, options.ledger)
     cubes_NDHW, table = join(options.parts, ledger, settings)
     summary = summarise(cubes_NDHW, table, settings)
     with atomic(options.output / "cubes.npy") as temporary:

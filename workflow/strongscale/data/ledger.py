@@ -14,7 +14,6 @@ from strongscale.config import Dataset
 from strongscale.data import annotations
 from strongscale.data.annotations import NO_DIAMETER, SAID_TWICE, TOO_SMALL, WRONG_ROW, read_annotations
 from strongscale.data.tables import read_table, records
-from strongscale.errors import UserError
 from strongscale.files import atomic, write_json
 from strongscale.schema import build
 
@@ -107,20 +106,6 @@ def compare(table: pd.DataFrame, settings: Dataset) -> list[dict[str, Any]]:
         for name, (what, count) in found.items()
         if known[name] is not None
     ]
-
-
-def check_losses(table: pd.DataFrame, tolerated: int, path: Path) -> None:
-    """Refuse to go on with more nodules lost than is tolerated."""
-    lost = table[table["lost"].astype(bool)]
-    if len(lost) <= tolerated:
-        return
-    first = lost.iloc[0]
-    counts = ", ".join(f"{count} {reason}" for reason, count in lost["reason"].value_counts().items())
-    hint = "; or set partial: true, if those scans lie in other subsets" if MISSING in set(lost["reason"]) else ""
-    raise UserError(
-        f"{path}: {len(lost)} nodules lost ({counts}), tolerated_losses: {tolerated}; the first: {first['file']}, row "
-        f"{first['row']}: {first['detail']}; mend the data, or set tolerated_losses: {len(lost)} to go on{hint}"
-    )
 
 
 def main(arguments: list[str]) -> None:

@@ -1,0 +1,225 @@
+"""What runs again when something changed, was lost or was killed, and what doesn't."""
+
+import copy
+import json
+import os
+import signal
+import subprocess
+from contextlib import suppress
+
+import pandas as pd
+import psutil
+import pytest
+from conftest import environment
+from workflow_fixtures import (
+    ANALYSIS,
+    CELLS,
+    DATASET,
+    SCALED,
+    SEEDS,
+    command,
+    fingerprint,
+    jobs_of,
+    plan,
+    snakemake,
+    write_config,
+)
+
+FROM_DATASET = {"dataset", "quality", "study", "cell", "train", "edge", "reconstructions", "new_nodules"} | ANALYSIS
+
+
+@pytest.mark.parametrize("study", ["tiny", "tiny_wall"])
+def test_a_second_run_has_nothing_to_do(finished, study):
+    process = snakemake(finished.folder, "--config", f"study={study}")
+    assert process.returncode == 0
+    assert "Nothing to be done" in process.stdout
+
+
+def test_a_lost_result_trains_its_cell_alone(work):
+    (work / "results/tiny/cells/weak/02workers/seed1/result.json").unlink()
+    planned = plan(work)
+    assert planned.trained == {"weak/02workers/seed1"}
+    assert planned.rules == {"train"} | ANALYSIS
+
+
+def test_one_cell_can_be_trained_again(finished):
+    planned = plan(finished.folder, "--forcerun", "results/tiny/cells/weak/02workers/seed1/result.json")
+    assert planned.trained == {"weak/02workers/seed1"}
+    assert planned.rules == {"train"} | ANALYSIS
+
+
+def test_a_strategys_setting_trains_its_cells_alone(plan_changed):
+    def lengthen(config):
+        config["studies"]["tiny"]["strategies"]["warmup10"]["parameters"]["epochs"] = 12
+
+    planned = plan_changed(lengthen)
+    assert planned.trained == planned.prepared == {cell for cell in SCALED if cell.startswith("warmup10")}
+    assert planned.rules == {"study", "cell", "train"} | ANALYSIS
+
+
+def test_another_strategy_trains_its_cells_alone(plan_changed):
+    def add(config):
+        config["studies"]["tiny"]["strategies"]["linear"] = {"workers": [2]}
+
+    planned = plan_changed(add)
+    assert planned.trained == {f"linear/02workers/{seed}" for seed in SEEDS}
+    assert planned.rules == {"study", "cell", "train"} | ANALYSIS
+
+
+def test_another_number_of_workers_trains_its_cells_alone(plan_changed):
+    def add(config):
+        config["studies"]["tiny"]["workers"].append(4)
+
+    planned = plan_changed(add)
+    assert planned.trained == {f"{strategy}/04workers/{seed}" for strategy in ("strong", "weak") for seed in SEEDS}
+    assert planned.rules == {"study", "cell", "train"} | ANALYSIS
+
+
+def test_another_seed_trains_its_cells_alone(plan_changed):
+    def add(config):
+        config["studies"]["tiny_wall"]["seeds"] = [1, 2]
+
+    planned = plan_changed(add, "--config", "study=tiny_wall")
+    assert planned.trained == {"sequential/01workers/seed2", "strong/02workers/seed2"}
+    assert planned.rules == {"study", "cell", "train", "clock_check"} | ANALYSIS
+
+
+def test_more_epochs_leave_the_edge_and_the_sequential_run_alone(plan_changed):
+    def prolong(config):
+        config["studies"]["tiny"]["training"]["max_epochs"] = 4
+
+    planned = plan_changed(prolong)
+    assert planned.trained == planned.prepared == SCALED
+    assert planned.rules == {"study", "cell", "train"} | ANALYSIS
+
+
+def test_other_voxels_leave_the_scans_alone(plan_changed):
+    def enlarge(config):
+        config["datasets"]["tiny"]["cubes"] = {"voxel_mm": 1.5}
+
+    planned = plan_changed(enlarge)
+    assert len(planned.outputs["cubes"]) == 2
+    assert planned.trained == CELLS
+    assert planned.rules == {"cubes", "ledger", "losses"} | FROM_DATASET
+
+
+def test_another_split_leaves_the_cubes_alone(plan_changed):
+    def split(config):
+        config["datasets"]["tiny"]["split_seed"] = 2
+
+    planned = plan_changed(split)
+    assert planned.trained == CELLS
+    assert planned.rules == FROM_DATASET
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "rules"),
+    [
+        ("tolerated_losses", 2, {"losses"}),
+        ("expected", {"annotations": 3}, {"ledger", "losses", "quality"}),
+        ("partial", True, {"ledger", "losses", "quality"}),
+    ],
+)
+def test_what_changes_no_cube_trains_nothing(plan_changed, key, value, rules):
+    def change(config):
+        config["datasets"]["tiny"][key] = value
+
+    assert plan_changed(change).rules == rules
+
+
+def test_another_number_of_jobs_makes_no_scan_again(plan_changed):
+    def deal_out(config):
+        config["datasets"]["tiny"]["jobs_per_subset"] = 2
+
+    planned = plan_changed(deal_out)
+    assert len(planned.outputs["cubes"]) == 4
+    assert planned.rules == {"cubes", "ledger", "losses"} | FROM_DATASET
+
+
+def test_other_new_nodules_train_nothing(plan_changed):
+    def draw(config):
+        config["studies"]["tiny"]["new_nodules"]["seed"] = 2
+
+    assert plan_changed(draw).rules == {"study", "new_nodules"} | ANALYSIS
+
+
+def test_a_lost_quality_page_is_made_again_alone(work):
+    (work / DATASET / "quality" / "quality.html").unlink()
+    assert plan(work).rules == {"quality"}
+
+
+# --- interrupted
+
+
+def add_long_study(config):
+    """A study long enough to be killed in the middle, on the same data set."""
+    study = copy.deepcopy(config["studies"]["tiny"])
+    study |= {"network": "gigabit", "workers": [1, 2], "seeds": [1], "strategies": {"strong": {}}}
+    study["training"] |= {"target": None, "max_epochs": 100, "collapse": {"stop": False}}
+    config["studies"]["long"] = study
+
+
+def kill(process):
+    """Kill a process and all that it started, at once, as a power cut would."""
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    for member in family:
+        with suppress(psutil.NoSuchProcess):
+            member.kill()
+    process.wait()
+    psutil.wait_procs(family)
+
+
+def num_epochs(folder):
+    """Epochs that the runs below a folder have written down."""
+    return sum(max(0, path.read_text().count("\n") - 1) for path in folder.glob("**/epochs.csv"))
+
+
+def test_a_killed_study_continues(work):
+    write_config(work, add_long_study)
+    target = "results/long/tables/cells.csv"
+    cells = work / "results" / "long" / "cells"
+    process = subprocess.Popen(
+        command(work, target),
+        env=environment(),
+        cwd=work,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while num_epochs(cells / "sequential") + num_epochs(cells / "strong") < 2:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=0.05)
+            pytest.fail("the study ended before it could be killed")
+    kill(process)
+    done = {path: fingerprint(path) for path in cells.glob("rate_*/*/*/result.json")}
+    assert len(done) == 2
+
+    assert snakemake(work, target, "--unlock").returncode == 0
+    continued = jobs_of(snakemake(work, target))
+
+    assert "strong/02workers/seed1" in continued.trained
+    assert not {cell for cell in continued.trained if cell.startswith("rate_")}
+    assert {path: fingerprint(path) for path in done} == done
+    assert (work / target).is_file()
+    for cell in ("sequential/01workers/seed1", "strong/02workers/seed1"):
+        assert pd.read_csv(cells / cell / "epochs.csv")["epoch"].tolist() == list(range(1, 101))
+    assert plan(work, target).outputs == {}
+
+
+def test_a_result_of_another_configuration_is_refused(work):
+    folder = "results/tiny/cells/weak/02workers/seed1"
+    path = work / folder / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"settings_hash": "0" * 16}))
+
+    process = snakemake(work, "results/tiny/tables/cells.csv", "--forcerun", "tables")
+
+    assert process.returncode != 0
+    log = (work / "results" / "tiny" / "logs" / "tables.log").read_text()
+    assert len(log.splitlines()) == 1
+    assert folder in log
+    assert "run it again" in log
+    assert "Traceback" not in process.stdout + log
+    assert not (work / "results" / "tiny" / "tables" / "cells.csv").exists()
+    assert path.exists()

@@ -1,0 +1,173 @@
+"""The workflow run as a user runs it, and one real tiny study that serves all tests of it."""
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, environment
+
+TINY = """
+study: tiny
+datasets:
+  tiny:
+    phantom: {scans: 6, nodules: 40, subsets: 2, size_mm: [60, 60, 60]}
+    num_validation: 10
+studies:
+  tiny:
+    dataset: tiny
+    clock: emulated
+    network: measured
+    max_ranks: 1
+    workers: [1, 2, 3]
+    seeds: [1, 2]
+    strategies:
+      strong: {}
+      weak: {}
+      warmup10: {kind: warmup, workers: [3], parameters: {epochs: 10}}
+    model: {components: 4, filters: [4, 4], kernels: [5, 3]}
+    training:
+      batch_size: 8
+      learning_rate: edge
+      target: {sequential_epochs: 2}
+      max_epochs: 3
+      reduction: exact
+      microbatch: 2
+    edge: {rates: [0.001, 0.003], epochs: 2}
+    new_nodules: {count: 5}
+  tiny_wall:
+    like: tiny
+    clock: wall
+    max_ranks: null
+    alone: true
+    compare_clock_with: tiny
+    workers: [1, 2]
+    seeds: [1]
+    strategies: {strong: {}}
+    training: {learning_rate: 0.001}
+    edge: {rates: []}
+"""
+SEEDS = ("seed1", "seed2")
+LINES = ("strong/02workers", "strong/03workers", "weak/02workers", "weak/03workers", "warmup10/03workers")
+SCALED = {f"{line}/{seed}" for line in LINES for seed in SEEDS}
+SEQUENTIAL = {f"sequential/01workers/{seed}" for seed in SEEDS}
+EDGE = {f"rate_{rate}/01workers/{seed}" for rate in ("0.001", "0.003") for seed in SEEDS}
+CELLS = SCALED | SEQUENTIAL | EDGE
+ANALYSIS = {"tables", "speedup", "claims", "figures"}
+DATASET = "results/datasets/tiny"
+
+
+def command(folder, *arguments, config="tiny.yaml"):
+    """The command line of a user who works in `folder`; a path of an argument is relative to that folder."""
+    configfile = [] if config is None else ["--configfile", folder / config]  # takes what follows, up to the next flag
+    flags = ["--snakefile", ROOT / "Snakefile", "--profile", ROOT / "profiles" / "local", "--directory", folder]
+    return ["snakemake", *map(str, [*configfile, *flags, *arguments])]
+
+
+def snakemake(folder, *arguments, config="tiny.yaml", **variables):
+    """The finished process; its `stdout` is all it said. `variables` are set in its environment."""
+    return subprocess.run(
+        command(folder, *arguments, config=config),
+        env=environment() | variables,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+    )
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """What Snakemake does or would do: the outputs of each job, by rule."""
+
+    outputs: dict[str, list[list[str]]]
+
+    @property
+    def rules(self):
+        return set(self.outputs) - {"all"}
+
+    @property
+    def trained(self):
+        """The cells that are trained, as strategy/workers/seed."""
+        outputs = self.outputs.get("train", [])
+        cells = [str(Path(files[0]).parent).split("/cells/")[1] for files in outputs]
+        assert len(cells) == len(set(cells))
+        return set(cells)
+
+    @property
+    def prepared(self):
+        """The cells whose cell.json is written."""
+        return {str(Path(files[0]).parent).split("/cells/")[1] for files in self.outputs.get("cell", [])}
+
+
+def jobs_of(process):
+    """The jobs that a process's output names."""
+    assert process.returncode == 0, process.stdout
+    outputs, rule = {}, None
+    for line in process.stdout.splitlines():
+        if header := re.fullmatch(r"(?:local)?rule (\w+):", line):
+            rule = header[1]
+            outputs.setdefault(rule, [])
+        elif rule and line.startswith("    output: "):
+            outputs[rule].append(line.removeprefix("    output: ").split(", "))
+            rule = None
+    return Jobs(outputs)
+
+
+def plan(folder, *arguments, config="tiny.yaml"):
+    """What Snakemake would do."""
+    return jobs_of(snakemake(folder, "--dry-run", *arguments, config=config))
+
+
+def write_config(folder, change=lambda config: None, name="tiny.yaml"):
+    """Write the tiny configuration, changed; a path for `config`."""
+    config = yaml.safe_load(TINY)
+    change(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    return path
+
+
+def fingerprint(path):
+    """Changes whenever the file is written again."""
+    return path.stat().st_mtime_ns, path.read_bytes()
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A working folder in which both studies were made, and what making them said."""
+
+    folder: Path
+    tiny: Jobs
+    wall: Jobs
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """One real run through every rule, from nothing. To be read, and planned on, but not changed."""
+    folder = tmp_path_factory.mktemp("work")
+    write_config(folder)
+    tiny = jobs_of(snakemake(folder))
+    wall = jobs_of(snakemake(folder, "--config", "study=tiny_wall"))
+    return Finished(folder, tiny, wall)
+
+
+@pytest.fixture
+def work(finished, tmp_path):
+    """A copy of the finished working folder, to be changed."""
+    return Path(shutil.copytree(finished.folder, tmp_path / "work"))
+
+
+@pytest.fixture
+def plan_changed(finished, tmp_path):
+    """A function that plans the finished study with a changed configuration."""
+
+    def plan_with(change, *arguments):
+        return plan(finished.folder, *arguments, config=write_config(tmp_path, change))
+
+    return plan_with
