@@ -1,5 +1,6 @@
 """How should a small data set use more GPUs? Scans -> cubes -> data set -> cells -> tables -> figures -> report."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ sys.path.insert(0, str(BASE / "workflow"))
 
 from strongscale.config import parse as parse_config
 from strongscale.errors import UserError
+from strongscale.site import read as read_site
 
 
 configfile: str(BASE / "config.yaml")
@@ -19,8 +21,12 @@ configfile: str(BASE / "config.yaml")
 
 try:
     CONFIG = parse_config(config)
+    SITE = read_site(Path(CONFIG.site))
 except UserError as mistake:
     sys.exit(f"config: {mistake}")
+
+# Our own sbatch, squeue, bsub, bjobs and bkill stand in front of the scheduler's: see workflow/strongscale/scheduler.
+os.environ["PATH"] = os.pathsep.join([str(BASE / "workflow" / "scheduler"), os.environ["PATH"]])
 
 
 report: "workflow/report/workflow.rst"

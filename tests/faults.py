@@ -50,7 +50,7 @@ class Run:
     def start(self, **options):
         """Start an attempt, in a process group of its own."""
         log = (self.folder / "train.log").open("a")
-        command = [sys.executable, "-m", "strongscale.launch", str(self.folder)]
+        command = [sys.executable, "-m", "strongscale.launch", str(self.folder), "--command"]
         command += mpi_command(self.ranks, "strongscale.train", self.folder)
         return subprocess.Popen(command, env=environment(), stderr=log, start_new_session=True, **options)
 

@@ -1,6 +1,14 @@
 """Cells -> tables, claims, figures. Takes a study's results; makes what a reader looks at, in the report too."""
 
 
+localrules:
+    tables,
+    speedup,
+    claims,
+    figures,
+    clock_check,
+
+
 rule tables:
     """Take all results of a study; make its tables, the paper's Tables I and II among them."""
     input:
@@ -141,6 +149,8 @@ rule new_nodules:
         "results/{study}/logs/new_nodules.log",
     conda:
         "../../envs/nodules.yaml"
+    resources:
+        **job_resources(stage_job),
     params:
         cell=first_sequential_cell,
         settings=new_nodule_settings,

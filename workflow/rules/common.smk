@@ -4,7 +4,7 @@ import json
 import shlex
 from dataclasses import replace
 
-from strongscale import cells
+from strongscale import cells, jobs
 from strongscale.config import SEQUENTIAL, WHOLE, Expected, SequentialEpochs
 from strongscale.schema import plain
 
@@ -17,7 +17,7 @@ QUALITY_CODE = [
     f"{CODE}/data/quality/{path.name}" for path in sorted((BASE / "workflow/strongscale/data/quality").glob("*.py"))
 ]
 # In every command, after a conda environment's activation; not in params, so that moving the project reruns nothing.
-shell.prefix(f"export PYTHONPATH={shlex.quote(PACKAGE)}; ")
+shell.prefix(f"{jobs.prelude(SITE) if workflow.remote_exec else ''}export PYTHONPATH={shlex.quote(PACKAGE)}; ")
 
 CELL = "results/{study}/cells/{strategy}/{workers}workers/seed{seed}"
 
@@ -77,6 +77,70 @@ def cell_folder(wildcards):
 def as_json(settings):
     """Settings as one line of JSON: a change of them reruns the rule."""
     return json.dumps(plain(settings))
+
+
+# --- jobs
+
+
+def job_resources(job_of):
+    """What the plugin in use must be told, resource by resource, to get the job that `job_of` describes."""
+
+    def resource(name):
+        def value(wildcards, attempt):
+            executor = workflow.executor_plugin and workflow.executor_plugin.name
+            return jobs.resources_of(job_of(wildcards, attempt), SITE, executor).get(name)
+
+        return value
+
+    return {name: resource(name) for name in jobs.NAMES}
+
+
+def all_cores(wildcards):
+    """All cores of this machine; a scheduler has no such number, and gives a job its own."""
+    return workflow.resource_settings.cores or 1
+
+
+def stage_job(wildcards, attempt):
+    """The job of a stage that isn't training: one process, minutes."""
+    return jobs.Job(memory_mb=4000, minutes=jobs.minutes_of(60, attempt, SITE))
+
+
+def two_ranks(wildcards, attempt):
+    """The job that measures what joins two ranks."""
+    return jobs.Job(ranks=2, minutes=jobs.minutes_of(10, attempt, SITE))
+
+
+def training_job(study, ranks, attempt):
+    """The job that trains a cell: a GPU a rank where the study asks for GPUs."""
+    return jobs.Job(
+        ranks=ranks,
+        threads=study.training.threads,
+        gpus=int(study.training.device == "cuda"),
+        memory_mb=jobs.grown(study.job.memory_mb, attempt),
+        minutes=jobs.minutes_of(study.job.minutes, attempt, SITE),
+    )
+
+
+def cell_job(wildcards, attempt):
+    """The job of a cell."""
+    return training_job(study_of(wildcards), cell_ranks(wildcards), attempt)
+
+
+def case_job(wildcards, attempt):
+    """The job of one run of the proof of exactness."""
+    return training_job(study_of(wildcards), case_ranks(wildcards), attempt)
+
+
+def launch_options(wildcards, attempt):
+    """What the launcher must know of its job: a resource, since it may change without a cell being trained again."""
+    if not workflow.remote_exec:
+        return ""
+    study = study_of(wildcards)
+    minutes = jobs.minutes_of(study.job.minutes, attempt, SITE)
+    options = ["--attempt", attempt, "--minutes", minutes, "--warning-s", SITE.warning_s]
+    options += ["--memory-mb", jobs.grown(study.job.memory_mb, attempt)]
+    options += ["--launcher", SITE.launcher] if SITE.launcher else []
+    return shlex.join(map(str, options))
 
 
 # --- data
@@ -214,7 +278,7 @@ def cell_ranks(wildcards):
 def cell_threads(wildcards):
     """Cores of a cell: one a rank, or the whole machine where a cell must be alone."""
     study = study_of(wildcards)
-    return workflow.cores if study.alone else cell_ranks(wildcards) * study.training.threads
+    return all_cores(wildcards) if study.alone else cell_ranks(wildcards) * study.training.threads
 
 
 def edge_results(wildcards):

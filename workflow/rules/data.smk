@@ -3,6 +3,10 @@
 
 localrules:
     download,
+    missing_scans,
+    phantom_annotations,
+    ledger,
+    losses,
 
 
 rule phantom_annotations:
@@ -30,6 +34,8 @@ rule phantom_scans:
         "results/datasets/{dataset}/logs/{subset}.scans.log",
     conda:
         "../../envs/data.yaml"
+    resources:
+        **job_resources(stage_job),
     params:
         settings=phantom_settings,
     shell:
@@ -80,6 +86,8 @@ rule cubes:
         "results/datasets/{dataset}/logs/{subset}.{part}.cubes.benchmark.tsv"
     conda:
         "../../envs/data.yaml"
+    resources:
+        **job_resources(stage_job),
     params:
         settings=cube_settings,
         folder=scans_folder,
@@ -144,6 +152,8 @@ rule dataset:
         "results/datasets/{dataset}/logs/dataset.log",
     conda:
         "../../envs/data.yaml"
+    resources:
+        **job_resources(stage_job),
     params:
         settings=dataset_settings,
         folder=dataset_folder,
@@ -186,6 +196,8 @@ rule quality:
         "results/datasets/{dataset}/logs/quality.log",
     conda:
         "../../envs/analyse.yaml"
+    resources:
+        **job_resources(stage_job),
     params:
         folder=dataset_folder,
     shell:

@@ -1,5 +1,12 @@
 """The proof of exactness. Takes a study with reduction: exact; makes a table of digests, all equal, and the cost."""
 
+
+localrules:
+    exactness,
+    exactness_case,
+    exactness_table,
+
+
 CASE = "results/{study}/exactness/{clock}/{workers}workers/{ranks}ranks"
 
 
@@ -40,13 +47,12 @@ rule exactness_run:
         "../../envs/train.yaml"
     threads: case_ranks
     resources:
-        mpi="mpirun",
-        tasks=case_ranks,
+        **job_resources(case_job),
+        launch=launch_options,
     params:
         folder=case_folder,
     shell:
-        "python -m strongscale.launch {params.folder:q} {resources.mpi} -n {resources.tasks}"
-        ' env PYTHONPATH="$PYTHONPATH" python -m mpi4py -m strongscale.train {params.folder:q} 2> {log:q}'
+        "python -m strongscale.launch {params.folder:q} {resources.launch} 2> {log:q}"
 
 
 rule exactness_cost:
@@ -59,7 +65,9 @@ rule exactness_cost:
         "results/{study}/logs/exactness_cost.log",
     conda:
         "../../envs/train.yaml"
-    threads: workflow.cores
+    threads: all_cores
+    resources:
+        **job_resources(stage_job),
     params:
         settings=study_settings,
     shell:

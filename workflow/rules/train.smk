@@ -32,13 +32,11 @@ rule network:
         "results/{study}/logs/network.log",
     conda:
         "../../envs/train.yaml"
-    threads: workflow.cores
+    threads: all_cores
     resources:
-        mpi="mpirun",
-        tasks=2,
+        **job_resources(two_ranks),
     shell:
-        '{resources.mpi} -n {resources.tasks} env PYTHONPATH="$PYTHONPATH" python -m mpi4py -m strongscale.network'
-        " --output {output:q} 2> {log:q}"
+        "python -m strongscale.network --output {output:q} 2> {log:q}"
 
 
 rule cell:
@@ -76,13 +74,12 @@ rule train:
         "../../envs/train.yaml"
     threads: cell_threads
     resources:
-        mpi="mpirun",
-        tasks=cell_ranks,
+        **job_resources(cell_job),
+        launch=launch_options,
     params:
         folder=cell_folder,
     shell:
-        "python -m strongscale.launch {params.folder:q} {resources.mpi} -n {resources.tasks}"
-        ' env PYTHONPATH="$PYTHONPATH" python -m mpi4py -m strongscale.train {params.folder:q} 2> {log:q}'
+        "python -m strongscale.launch {params.folder:q} {resources.launch} 2> {log:q}"
 
 
 rule edge:
@@ -111,6 +108,8 @@ rule reconstructions:
         "results/{study}/logs/reconstructions.log",
     conda:
         "../../envs/train.yaml"
+    resources:
+        **job_resources(stage_job),
     params:
         folder=first_sequential_cell,
     shell:

@@ -10,6 +10,7 @@ from strongscale.config import (
     SEQUENTIAL,
     Checkpoints,
     Edge,
+    Job,
     Model,
     Network,
     NewNodules,
@@ -100,6 +101,7 @@ def own_part(study: Study, strategy: str) -> Study:
         compare_clock_with=None,
         training=training,
         edge=edge,
+        job=Job(),
         new_nodules=NewNodules(),
     )
 

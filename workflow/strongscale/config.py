@@ -95,7 +95,9 @@ class Dataset:
         "which subset folders to take (of `folder`); null: the scans lie in `folder` itself",
     ] = tuple(range(10))
     partial: Annotated[bool, "annotations of scans that aren't in these subsets are left out, and not lost"] = False
-    jobs_per_subset: Annotated[int, AT_LEAST_1, "jobs among which the scans of a subset are dealt out"] = 1
+    jobs_per_subset: Annotated[
+        int, AT_LEAST_1, "jobs among which the scans of a subset are dealt out; a later change cuts and trains anew"
+    ] = 1
     tolerated_losses: Annotated[
         int, AT_LEAST_0, "nodules that faults of the data may cost; with more the data set isn't made"
     ] = 0
@@ -229,6 +231,18 @@ class Network:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a scheduler is asked for, for one cell. How queues and hosts look is the site's: site.yaml."""
+
+    minutes: Annotated[
+        int,
+        AT_LEAST_1,
+        "that a cell is given; half as much again with each retry. A cell that needs longer goes on in the next job",
+    ] = 240
+    memory_mb: Annotated[int, Between(low=100), "of one rank"] = 4000
+
+
+@dataclass(frozen=True, kw_only=True)
 class NewNodules:
     """Nodules drawn from a trained model: what it is for."""
 
@@ -282,6 +296,7 @@ class Study:
     training: Annotated[Training, "how it is trained"] = field(default_factory=Training)
     edge: Annotated[Edge, "the sequential run at several learning rates"] = field(default_factory=Edge)
     checkpoints: Annotated[Checkpoints, "how often a run can be continued from"] = field(default_factory=Checkpoints)
+    job: Annotated[Job, "what a scheduler is asked for"] = field(default_factory=Job)
     new_nodules: Annotated[NewNodules, "nodules drawn from the sequential run's model"] = field(
         default_factory=NewNodules
     )
@@ -309,6 +324,7 @@ class Config:
     """All of config.yaml."""
 
     study: Annotated[str, "the study that a bare `snakemake` makes"]
+    site: Annotated[str, "the file of a cluster's own values, as in site.example.yaml; it may be missing"] = "site.yaml"
     datasets: Annotated[dict[str, Dataset], NonEmpty(), "data sets by name"]
     studies: Annotated[dict[str, Study], NonEmpty(), "studies by name"]
 

@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 
 from strongscale.errors import UserError
+from strongscale.lock import Busy
 
 NAME = "failure.txt"
 UNKNOWN = "no rank said why: killed from outside (memory, time limit, a lost host), or never started; see above"
@@ -21,9 +22,8 @@ def tell(folder: Path, rank: int, error: BaseException) -> None:
     """Write down the first failure; later ones are its consequences."""
     words = " ".join(str(error).split()) or type(error).__name__
     who = f"rank {rank} on host {platform.node()}"
-    record(
-        folder, f"{who}: {words}" if isinstance(error, UserError) else f"{who} failed: {type(error).__name__}: {words}"
-    )
+    is_mistake = isinstance(error, UserError) and not isinstance(error, Busy)
+    record(folder, f"{who}: {words}" if is_mistake else f"{who} failed: {type(error).__name__}: {words}")
 
 
 def record(folder: Path, words: str) -> None:
@@ -41,6 +41,11 @@ def clear(folder: Path) -> None:
 def reason(folder: Path) -> str:
     """Why the run in this folder failed, in one line."""
     return _told(folder) or UNKNOWN
+
+
+def is_permanent(folder: Path) -> bool:
+    """Whether the run in this folder failed by a mistake that only the user can mend."""
+    return bool(WHO.match(_told(folder)))
 
 
 def explain(status: int, folder: Path, *, asked_mb: int | None, peak_mb: float, limit_reached: bool) -> str:

@@ -1,27 +1,47 @@
-"""Run a cell's mpirun, pass signals on gently, and say last why it failed.
+"""Run a cell: start its ranks, pass signals on gently, leave in time, and say last why it failed.
 
-`python -m strongscale.launch <cell folder> mpirun -n 4 ...`. A scheduler's SIGTERM would make mpirun kill its ranks within
-a second, before they have checkpointed; so mpirun runs in a session of its own and is told SIGUSR1, which it hands to the
-ranks. If this process is killed outright, mpirun goes with it. After a failure the last line is the reason: mpirun itself
-names none.
+`python -m strongscale.launch <cell folder>`; cell.json says how many ranks, where it runs says how they are started. A
+scheduler's SIGTERM would make mpirun kill its ranks within a second, before they have checkpointed; so mpirun runs in a
+session of its own and is told SIGUSR1, which it hands to the ranks. The same happens by itself ahead of the job's time
+limit, whatever signals the scheduler sends. If this process is killed outright, mpirun goes with it. After a failure the
+last line is the reason: mpirun itself names none.
 """
 
 import argparse
 import ctypes
+import importlib.util
+import json
 import os
+import platform
+import resource
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from strongscale import failure
+from strongscale import failure, launchers
 from strongscale.command import run
 from strongscale.errors import UserError
+from strongscale.files import read_json, write_json
 from strongscale.interrupt import EXIT_STATUS, SIGNALS
 
 PR_SET_PDEATHSIG = 1
+NEEDED = ("torch", "numpy", "pandas", "safetensors")
+SHORTEST_S = 10.0
+"""A job warned earlier than this after its start would never get anywhere."""
+
+
+@dataclass
+class Ended:
+    """How the ranks ended."""
+
+    status: int
+    limit_reached: bool
 
 
 def die_with_parent() -> None:
@@ -29,40 +49,123 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def launch(command: list[str], scratch: str) -> int:
-    """Run the command to its end, whatever signals come meanwhile; its exit status.
+def start_and_wait(command: list[str], folder: Path, variables: dict[str, str], leave_after_s: float | None) -> Ended:
+    """Run the command to its end, whatever signals come meanwhile; tell it to leave when its time is up.
+
+    Ranks that still start don't listen to signals yet, and would die of them: they are told once they have given a sign
+    of life.
 
     Open MPI names its session folder after mpirun's process id and leaves it behind when killed; a later mpirun that gets
     the same id then fails to start. In a scratch folder of its own it never meets another's.
     """
-    process = subprocess.Popen(  # noqa: PLW1509 - no threads here, and Linux alone has the call
-        command,
-        env=os.environ | {"TMPDIR": scratch},
-        start_new_session=True,
-        preexec_fn=die_with_parent if sys.platform == "linux" else None,
+    started_at = time.time()
+    with tempfile.TemporaryDirectory(prefix="mpi-", ignore_cleanup_errors=True) as scratch:
+        process = subprocess.Popen(  # noqa: PLW1509 - no threads here, and Linux alone has the call
+            command,
+            env=os.environ | variables | {"TMPDIR": scratch},
+            start_new_session=True,
+            preexec_fn=die_with_parent if sys.platform == "linux" else None,
+        )
+        ended, told = Ended(0, limit_reached=False), threading.Event()
+
+        def hand_on(number: int, frame: FrameType | None) -> None:
+            ended.limit_reached |= number == signal.SIGALRM
+            told.set()
+
+        for number in (*SIGNALS, signal.SIGINT, signal.SIGALRM):
+            signal.signal(number, hand_on)
+        if leave_after_s is not None:
+            signal.setitimer(signal.ITIMER_REAL, max(leave_after_s, SHORTEST_S))
+        while (status := _wait(process)) is None:
+            if told.is_set() and _listens(folder, started_at):
+                told.clear()
+                process.send_signal(signal.SIGUSR1)
+        ended.status = status
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    return ended
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int | None:
+    """The exit status, if the process ends within a moment."""
+    try:
+        return process.wait(timeout=0.2)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _listens(folder: Path, since: float) -> bool:
+    """Whether the ranks started since then have given a sign of life; clocks of file systems may be a little behind."""
+    try:
+        return (folder / "heartbeat.json").stat().st_mtime > since - 1
+    except OSError:
+        return False
+
+
+def why(ended: Ended, folder: Path, ranks: int, memory_mb: int | None) -> str:
+    """Why a run failed, written down too for whoever asks later."""
+    for package in (*NEEDED, *(["mpi4py"] if ranks > 1 else [])):
+        if importlib.util.find_spec(package) is None:
+            reason = f"the node {platform.node()} lacks the package {package}: use the same environment there"
+            failure.record(folder, reason)
+            return reason
+    peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000
+    reason = failure.explain(
+        ended.status, folder, asked_mb=memory_mb, peak_mb=peak_mb, limit_reached=ended.limit_reached
     )
+    failure.record(folder, reason)
+    return reason
 
-    def hand_on(number: int, frame: FrameType | None) -> None:
-        process.send_signal(signal.SIGUSR1)
 
-    for number in (*SIGNALS, signal.SIGINT):
-        signal.signal(number, hand_on)
-    return process.wait()
+def note_job(folder: Path) -> None:
+    """Say in job.json which job this is: it may have been requeued, or submitted by hand."""
+    job = launchers.scheduled_job(os.environ)
+    if job is None:
+        return
+    try:
+        known = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        known = {}
+    if known.get("id") != job["id"]:
+        write_json(folder / "job.json", job | {"submitted_at": time.time(), "log": None})
 
 
 def main(arguments: list[str]) -> None:
-    """Run a cell's mpirun; leave with its status, and with the reason if it failed."""
+    """Run a cell; leave with 75 if it is to be continued, with 1 and the reason if it failed."""
     parser = argparse.ArgumentParser(prog="strongscale.launch", description=main.__doc__)
     parser.add_argument("folder", type=Path, help="the cell's folder")
-    parser.add_argument("command", nargs=argparse.REMAINDER, help="mpirun and its arguments")
+    parser.add_argument("--launcher", help="what starts the ranks, in place of our own choice; -n <ranks> is added")
+    parser.add_argument("--minutes", type=float, help="the job's time limit")
+    parser.add_argument(
+        "--warning-s", type=float, default=120.0, help="ahead of the limit, when to checkpoint and leave"
+    )
+    parser.add_argument("--memory-mb", type=int, help="what the job asked for, for one rank")
+    parser.add_argument("--attempt", type=int, default=1, help="which try this is")
+    parser.add_argument("--command", nargs=argparse.REMAINDER, help="a whole command line, in place of our own")
     options = parser.parse_args(arguments)
-    failure.clear(options.folder)
-    with tempfile.TemporaryDirectory(prefix="mpi-", ignore_cleanup_errors=True) as scratch:
-        status = launch(options.command, scratch)
-    if status == EXIT_STATUS:
-        sys.exit(status)
-    if status:
-        raise UserError(f"{options.folder}: {failure.reason(options.folder)}")
+    try:
+        launch(options.folder, options)
+    except (UserError, OSError) as error:
+        failure.record(options.folder, str(error))
+        raise
+
+
+def launch(folder: Path, options: argparse.Namespace) -> None:
+    """Run a cell; leave with its status where it is to be continued."""
+    ranks: int = read_json(folder / "cell.json")["ranks"]
+    if options.attempt > 1 and failure.is_permanent(folder):
+        raise UserError(f"{folder}: not tried again, for it would fail the same way: {failure.reason(folder)}")
+    failure.clear(folder)
+    note_job(folder)
+    launcher = launchers.choose(os.environ, options.launcher)
+    limit_s = options.minutes * 60 - options.warning_s if options.minutes else None
+    variables = {"PYTHONPATH": launchers.PACKAGE} | launcher.environment(os.environ)
+    patience = [] if limit_s is None else ["--patience-s", f"{limit_s:g}"]
+    own = launchers.command_line(launcher, ranks, os.environ, "strongscale.train", str(folder), *patience)
+    ended = start_and_wait(options.command or own, folder, variables, limit_s)
+    if ended.status == EXIT_STATUS:
+        sys.exit(EXIT_STATUS)
+    if ended.status:
+        raise UserError(f"{folder}: {why(ended, folder, ranks, options.memory_mb)}")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,10 @@ from strongscale.errors import UserError
 PATIENCE_S = 10.0
 
 
+class Busy(UserError):
+    """Another run holds the folder: not the user's mistake for ever, only for now."""
+
+
 @contextlib.contextmanager
 def locked(folder: Path, patience_s: float = PATIENCE_S) -> Iterator[None]:
     """Hold the folder's lock; wait a little for a run that is about to end."""
@@ -21,7 +25,7 @@ def locked(folder: Path, patience_s: float = PATIENCE_S) -> Iterator[None]:
     while not (file := _take(path)):
         if time.monotonic() > deadline_s:
             owner = path.read_text(encoding="utf-8").strip() or "an unknown process"
-            raise UserError(f"{folder}: another run is at work here ({owner}); wait for it or stop it")
+            raise Busy(f"{folder}: another run is at work here ({owner}); wait for it or stop it")
         time.sleep(0.2)
     with file:
         file.truncate(0)

@@ -12,7 +12,7 @@ import statistics
 import time
 from pathlib import Path
 
-from strongscale import world
+from strongscale import launchers, world
 from strongscale.command import run
 from strongscale.config import Network
 from strongscale.errors import UserError
@@ -74,6 +74,9 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="strongscale.network", description=main.__doc__)
     parser.add_argument("--output", type=Path, required=True, help="JSON file with the measured network")
     options = parser.parse_args(arguments)
+    if not world.is_started_by_mpi():
+        launchers.run_on(2, "strongscale.network", *arguments)
+        return
     network = measure()
     if world.create().rank == 0:
         write_json(options.output, plain(network))

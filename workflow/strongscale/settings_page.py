@@ -9,6 +9,7 @@ from strongscale.command import run
 from strongscale.config import Config, Dataset, Network, SequentialEpochs, StrategyEntry, Study
 from strongscale.files import write_text
 from strongscale.schema import describe, plain
+from strongscale.site import Site
 from strongscale.strategies import kinds
 
 OPENING = """# Settings
@@ -36,6 +37,7 @@ def page() -> str:
         for name, kind in sorted(kinds().items())
         if fields(kind)
     ]
+    sections.append(_section(Site, "site.yaml: a cluster's own values"))
     return "\n".join(sections)
 
 

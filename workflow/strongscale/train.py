@@ -25,9 +25,9 @@ from strongscale.continuation import Continuation
 from strongscale.data.dataset import Samples, central_section, load
 from strongscale.errors import UserError
 from strongscale.files import atomic, read_json, write_json
-from strongscale.interrupt import EXIT_STATUS, Interrupted
+from strongscale.interrupt import EXIT_STATUS, Interrupt, Interrupted
 from strongscale.journal import Journal
-from strongscale.lock import locked
+from strongscale.lock import PATIENCE_S, locked
 from strongscale.schema import build
 from strongscale.stopping import Verdict
 from strongscale.strategies import kinds
@@ -59,7 +59,7 @@ def create_strategy(cell: CellSettings) -> Strategy:
     return build(kind, cell.parameters, "parameters")
 
 
-def prepare(folder: Path, ranks: World, *, any_ranks: bool = False) -> Trainer:
+def prepare(folder: Path, ranks: World, *, any_ranks: bool = False, interrupt: Interrupt | None = None) -> Trainer:
     """Everything that happens before the clock starts."""
     cell = read_settings(folder)
     if ranks.size > cell.workers:
@@ -88,6 +88,7 @@ def prepare(folder: Path, ranks: World, *, any_ranks: bool = False) -> Trainer:
             world=ranks,
             store=Store(folder, {"settings": cell.hash, "code": provenance.code_hash()}),
             settings=cell.checkpoints,
+            interrupt=interrupt or Interrupt(),
         ),
     )
 
@@ -148,11 +149,21 @@ def _finite(loss: float) -> float | None:
     return loss if abs(loss) < float("inf") else None
 
 
-def train(folder: Path, ranks: World, *, any_ranks: bool = False) -> None:
+def is_done(folder: Path) -> bool:
+    """Whether another run has finished this very cell, while we waited for its lock."""
+    try:
+        result = read_json(folder / "result.json")
+    except UserError:
+        return False
+    ours = {"settings_hash": read_settings(folder).hash, "code_hash": provenance.code_hash()}
+    return isinstance(result, dict) and all(result.get(name) == value for name, value in ours.items())
+
+
+def train(folder: Path, ranks: World, *, any_ranks: bool = False, interrupt: Interrupt | None = None) -> None:
     """Train the cell in this folder, or train it on, and write its result."""
     start_s = time.perf_counter()
     started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    trainer = prepare(folder, ranks, any_ranks=any_ranks)
+    trainer = prepare(folder, ranks, any_ranks=any_ranks, interrupt=interrupt)
     continuation = trainer.continuation
     continuation.interrupt.listen()
     step = continuation.resume(trainer)
@@ -168,6 +179,7 @@ def train(folder: Path, ranks: World, *, any_ranks: bool = False) -> None:
             log.info("attempt %d, from %s", continuation.attempts, "the beginning" if step is None else f"step {step}")
     verdict = trainer.run()
     if ranks.rank == 0:
+        trainer.journal.restore(trainer.journal.epochs)  # whole, should somebody have removed it meanwhile
         with atomic(folder / "weights.safetensors") as path:
             weights = {name: value.contiguous() for name, value in trainer.model.state_dict().items()}
             safetensors.torch.save_file(weights, path)
@@ -177,6 +189,7 @@ def train(folder: Path, ranks: World, *, any_ranks: bool = False) -> None:
             "attempts": continuation.attempts,
             "lost_s": continuation.lost_s,
             "between_s": continuation.between_s,
+            "lived_s": continuation.lived_s,
             "checkpoint_s": continuation.checkpoint_s,
         }
         write_json(folder / "result.json", describe(trainer, verdict) | describe_origin(trainer, hosts) | life)
@@ -188,15 +201,20 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="strongscale.train", description=main.__doc__)
     parser.add_argument("folder", type=Path, help="the cell's folder")
     parser.add_argument("--any-ranks", action="store_true", help="on the wall clock: whatever cell.json says of ranks")
+    parser.add_argument("--patience-s", type=float, default=PATIENCE_S, help="for another run in the folder to end")
     options = parser.parse_args(arguments)
-    folder = options.folder
+    folder, interrupt = options.folder, Interrupt()
+    interrupt.listen()
     ranks = world.create()
     if ranks.rank > 0:
         logging.getLogger().setLevel(logging.WARNING)
     read_settings(folder)  # a wrong folder is told before anything is written to it
     try:
-        with locked(folder) if ranks.rank == 0 else contextlib.nullcontext():
-            train(folder, ranks, any_ranks=options.any_ranks)
+        with locked(folder, options.patience_s) if ranks.rank == 0 else contextlib.nullcontext():
+            if ranks.largest(int(ranks.rank == 0 and is_done(folder))):
+                log.info("%s: done already, by another run", folder)
+            else:
+                train(folder, ranks, any_ranks=options.any_ranks, interrupt=interrupt)
     except Interrupted:
         if ranks.rank == 0:
             log.warning("interrupted by a signal; start again to go on from the last checkpoint")

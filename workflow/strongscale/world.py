@@ -128,9 +128,14 @@ class MPIWorld(World):
             torch.distributed.destroy_process_group()
 
 
+def is_started_by_mpi() -> bool:
+    """Whether this process is one of the ranks of an MPI job."""
+    return any(name in os.environ for name in STARTED_BY_MPI)
+
+
 def create() -> World:
     """The world this process was started in."""
-    if not any(name in os.environ for name in STARTED_BY_MPI):
+    if not is_started_by_mpi():
         return World()
     try:
         return MPIWorld()

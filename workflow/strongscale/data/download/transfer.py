@@ -45,7 +45,7 @@ class WrongBytes(Exception):
 class Patience:
     """How often and how long a server is waited for."""
 
-    attempts: int = 10
+    attempts: int = 7
     first_wait_s: float = 1.0
     longest_wait_s: float = 60.0
     longest_retry_after_s: float = 3600.0

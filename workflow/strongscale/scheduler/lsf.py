@@ -1,0 +1,65 @@
+"""bjobs and bkill as the LSF plugin needs them."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from strongscale.scheduler.patience import Patience, ask
+
+UNKNOWN_S = 1800.0
+"""How long a job may be unknown (its host doesn't answer) before it is given up. The lock in its cell's folder keeps a
+second copy from writing beside it, should it be alive."""
+
+STILL_THERE = {"UNKWN": "RUN", "USUSP": "RUN", "SSUSP": "RUN", "PSUSP": "PEND"}
+NOBODY = "0 RUN\n"
+"""A job that isn't there: where LSF doesn't answer at all, the plugin would give up without any."""
+
+NO_JOB = re.compile(r"is not found|No matching job found|No (unfinished )?job found", re.IGNORECASE)
+FINISHED = re.compile(r"already finished|No matching job found|is not found|is being terminated", re.IGNORECASE)
+
+
+def bjobs(own: str, arguments: list[str], folder: Path, patience: Patience | None = None) -> int:
+    """Ask until LSF answers. A suspended job is still there; an unknown one for a while, then it counts as failed."""
+    patience = patience or Patience()
+    answer = ask([own, *arguments], patience, good=NO_JOB)
+    sys.stderr.write(answer.words)
+    if answer.status and not NO_JOB.search(answer.output + answer.words):
+        sys.stdout.write(NOBODY)
+        return 0
+    sys.stdout.write(translate(answer.output, folder / ".snakemake" / "lsf_unknown.json", patience.now()))
+    return answer.status
+
+
+def translate(output: str, memory: Path, now_s: float) -> str:
+    """Lines `id state` in the words that the plugin understands; since when a job is unknown is kept in `memory`."""
+    try:
+        known: dict[str, float] = json.loads(memory.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        known = {}
+    unknown: dict[str, float] = {}
+    lines = []
+    for line in output.splitlines():
+        words = line.split()
+        if len(words) == 2:
+            job, state = words
+            if state == "UNKWN":
+                unknown[job] = known.get(job, now_s)
+            given_up = now_s - unknown.get(job, now_s) > UNKNOWN_S
+            line = f"{job} {'EXIT' if given_up else STILL_THERE.get(state, state)}"
+        lines.append(line)
+    if unknown != known:
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        memory.write_text(json.dumps(unknown), encoding="utf-8")
+    return "".join(line + "\n" for line in lines)
+
+
+def bkill(own: str, arguments: list[str], folder: Path) -> int:
+    """Kill what there is to kill: a job that has just ended is no failure."""
+    answer = subprocess.run([own, *arguments], capture_output=True, text=True)
+    sys.stdout.write(answer.stdout)
+    sys.stderr.write(answer.stderr)
+    said = [line for line in (answer.stdout + answer.stderr).splitlines() if line.strip()]
+    problems = [line for line in said if not FINISHED.search(line)]
+    return answer.returncode if problems else 0

@@ -1,0 +1,13 @@
+"""The scheduler's own commands: those that come after ours on the PATH."""
+
+import os
+import shutil
+from pathlib import Path
+
+FRONT = Path(__file__).resolve().parents[2] / "scheduler"
+
+
+def find(name: str) -> str | None:
+    """The scheduler's own command of that name."""
+    folders = os.environ.get("PATH", "").split(os.pathsep)
+    return shutil.which(name, path=os.pathsep.join(folder for folder in folders if Path(folder).resolve() != FRONT))
