@@ -71,7 +71,7 @@ def quickly(cell):
         (7, instead("weak", quickly, 2), "weak at 2 workers (seed 1)"),
         (7, instead("strong", exhausted, 2), "weak at 2 workers (seed 1)"),
         (8, instead("weak", quickly, 4), "At 4 workers"),
-        (9, instead("rate_0.0042", exhausted), "the highest rate that didn.t is 0.0042"),
+        (9, instead("rate_0.0042", exhausted), "the highest rate that didn't is 0.0042"),
         (10, instead("sequential", slowly), "counts as sharp"),
     ],
 )
