@@ -1,6 +1,5 @@
 """How should a small data set use more GPUs? Scans -> cubes -> data set -> cells -> tables -> figures -> report."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ sys.path.insert(0, str(BASE / "workflow"))
 
 from strongscale.config import parse as parse_config
 from strongscale.errors import UserError
+from strongscale.scheduler.own import stand_in_front
 from strongscale.site import read as read_site
 
 
@@ -25,8 +25,7 @@ try:
 except UserError as mistake:
     sys.exit(f"config: {mistake}")
 
-# Our own sbatch, squeue, bsub, bjobs and bkill stand in front of the scheduler's: see workflow/strongscale/scheduler.
-os.environ["PATH"] = os.pathsep.join([str(BASE / "workflow" / "scheduler"), os.environ["PATH"]])
+stand_in_front()
 
 
 report: "workflow/report/workflow.rst"

@@ -7,9 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks import cubes, frame
+import torch
+from benchmarks import cubes, frame, training
 from benchmarks.cutters import CONTENDERS, find_nodules, ours, scan_path
 from conftest import environment
+
+from strongscale.models.deepdensity import DeepDensity
+from strongscale.trainer import Trainer
 
 PAGE = frame.Page(title="Title", compared="A and B.", how="So.", caveats=["Not much."], command="python -m it")
 
@@ -124,3 +128,47 @@ def test_the_stage_cuts_the_same_cubes(scans: Path, monkeypatch: pytest.MonkeyPa
 def test_a_page_can_be_given_more() -> None:
     text = frame.render(replace(PAGE, extra="## More\n\nOf it."), frame.summarise(turns_of(ours=[1.0])), {})
     assert text.index("## Figures") < text.index("## More") < text.index("## What these figures don't say")
+
+
+@pytest.fixture(scope="module")
+def step_trainers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trainer, Trainer]:
+    return training.trainers(tmp_path_factory.mktemp("steps"), training.TINY_MODEL, training.TINY_VOXELS, 6, "cpu")
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_plain_way_gives_our_loss_and_gradient(number: int, step_trainers: tuple[Trainer, Trainer]) -> None:
+    trainer = step_trainers[number]
+    assert isinstance(trainer.model, DeepDensity)
+    plain = training.PlainDensity(trainer.model)
+    assert max(training.differences(trainer, plain, 6)) < training.SAME
+    with torch.no_grad():
+        plain.layers[3].bias.add_(0.1)  # correlations
+    assert max(training.differences(trainer, plain, 6)) > training.SAME
+
+
+def test_each_batch_size_becomes_a_figure_of_each_contender() -> None:
+    sizes: list[int] = []
+    summaries = training.measure({"ours": sizes.append, "other": sizes.append}, (4, 2), 1, torch.device("cpu"))
+    assert [(one.contender, one.figure) for one in summaries] == [
+        (name, figure) for name in ("ours", "other") for figure in ("batch_4_ms", "batch_2_ms")
+    ]
+    assert sizes == [4] * 8 + [2] * 12  # two rounds of two contenders: a step that doesn't count, then 1 or 2
+
+
+def test_the_aims_of_the_step_are_held_against_what_was_found() -> None:
+    times = {training.OURS: 1.0, training.PLAIN: 11.0, training.FLOOR: 0.8}
+    summaries = frame.summarise({name: [{"batch_32_ms": time}] for name, time in times.items()})
+    lines = training.verdict(summaries, 32).splitlines()[2:]
+    assert [line.split("|")[2:4] for line in lines] == [
+        [" 1.25 times ", " reached "],
+        [" 11 times ", " **not reached** "],
+    ]
+
+
+def test_a_contender_that_cannot_be_compiled_is_left_out_with_the_reason() -> None:
+    def fail(batch: int) -> None:
+        raise RuntimeError("no compiler\nat all")
+
+    steps: dict[str, training.Step] = {training.OURS: int, training.COMPILED: fail}
+    assert training.drop_what_fails(steps, 2) == "no compiler"
+    assert list(steps) == [training.OURS]

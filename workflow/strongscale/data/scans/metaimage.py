@@ -56,12 +56,13 @@ class MappedVoxels:
     def _announce(self, rows: slice, slices: slice) -> None:
         if not hasattr(os, "posix_fadvise"):
             return
-        size_i, size_j, _ = self.whole.shape
+        size_i, size_j, size_k = self.whole.shape
         row_bytes = size_i * self.whole.itemsize
-        start, length = int(self.whole.offset), (rows.stop - rows.start) * row_bytes
+        first, beyond, _ = rows.indices(size_j)
+        length = (beyond - first) * row_bytes
         with self.path.open("rb") as file:
-            for k in range(slices.start, slices.stop):
-                position = start + (k * size_j + rows.start) * row_bytes
+            for k in range(*slices.indices(size_k)):
+                position = int(self.whole.offset) + (k * size_j + first) * row_bytes
                 os.posix_fadvise(file.fileno(), position, length, os.POSIX_FADV_WILLNEED)
 
 
