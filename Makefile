@@ -29,6 +29,7 @@ faults: .venv/complete  ## kill training at least 100 times in eleven ways, and 
 bench: .venv/complete  ## against what others use, as ratios: docs/benchmarks
 	pip install --quiet --disable-pip-version-check --no-deps --requirement envs/bench.txt
 	PYTHONPATH=workflow python -m benchmarks.cubes --scans 4 --repeats 5
+	PYTHONPATH=workflow python -m benchmarks.training
 
 status:  ## what is going on in a study
 	@PYTHONPATH=workflow python3 -m strongscale.status results/$(STUDY)

@@ -1,0 +1,400 @@
+"""The training step: this package's own against the same model in plain PyTorch, and against its convolutions alone."""
+
+import argparse
+import copy
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, distributed, nn
+from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
+from torch.nn.parallel import DistributedDataParallel
+
+from benchmarks import frame
+from strongscale import prepare, train
+from strongscale.cells import Cell
+from strongscale.command import run
+from strongscale.config import SEQUENTIAL, Dataset, Model, Phantom, Study, Training
+from strongscale.data import dataset
+from strongscale.files import write_json
+from strongscale.models import mixture
+from strongscale.models.deepdensity import DeepDensity
+from strongscale.schema import plain
+from strongscale.trainer import Trainer
+from strongscale.world import World
+
+BATCHES, QUICK_BATCHES = (32, 16, 8, 4, 2, 1), (2, 1)
+VOXELS = 16
+TINY_MODEL, TINY_VOXELS = Model(components=4, filters=(4, 4), kernels=(3, 3)), 8
+QUICK_TRAINING, QUICK_VALIDATION = 512, 128  # cubes of the study `quick`, whose memory is measured
+OURS, EXACT = "ours", "ours, exact"
+PLAIN, COMPILED, FLOOR = "plain PyTorch", "plain PyTorch, compiled", "the convolutions alone"
+IMPORT, START = "`import torch`", "a run of one step"
+AIM_FLOOR, AIM_PLAIN = 1.35, 12.0
+SAME = 1e-4
+RATE = 0.001
+SEED = 1
+PACKAGES = ("torch", "numpy")
+
+Step = Callable[[int], object]
+"""One training step on so many samples."""
+
+SAYS = {
+    OURS: "`Trainer.step_once`, as in every run: the loss and its gradient from one kernel, all parameters and all "
+    "gradients in one buffer each, fused Adam (at a rate of 0), bookkeeping of the clock and losses",
+    EXACT: "the same with `reduction: exact`: micro-batches of 4, gradients added in a fixed tree",
+    PLAIN: "the same layers, `MixtureSameFamily(Categorical, MultivariateNormal(scale_tril))` evaluated on the voxels "
+    "(without its checks of arguments), mean squared difference of logarithms, `torch.optim.Adam` over the list of "
+    "parameters, in `DistributedDataParallel` of one rank",
+    COMPILED: "that, through `torch.compile` with fixed shapes; its compiling isn't counted",
+    FLOOR: "forward and backward of the three convolutions to the sum of what they give: no dense layer, decoder, "
+    "loss or optimizer. The floor: nobody's step can be faster without other convolutions",
+}
+CAVEATS = (
+    "One rank: no gradient travels, so these steps leave out what many workers add.",
+    "The plain way isn't the best that could be written, it is what the library offers for such a mixture. Its cost is "
+    "the decoder's, which ours computes otherwise; the convolutions are the same code in all contenders.",
+    "Each turn begins with one step that isn't counted. A step's time on a busy machine is longer; the ratios move less.",
+    "The cubes are random numbers: time doesn't depend on what they show.",
+)
+
+
+class PlainDensity(nn.Module):
+    """The model as one writes it at first: a layer a head, and the mixture from PyTorch's distributions."""
+
+    points: Tensor
+
+    def __init__(self, model: DeepDensity):
+        super().__init__()
+        self.encoder = copy.deepcopy(model.encoder)
+        self.components, self.heads, self.shape = model.components, model.heads, model.shape
+        self.smallest_sigma = model.smallest_sigma
+        sizes = [size * self.components for size in self.heads]
+        layers = [nn.Linear(model.decoder.in_features, size) for size in sizes]
+        with torch.no_grad():
+            for layer, weight, bias in zip(
+                layers, model.decoder.weight.split(sizes), model.decoder.bias.split(sizes), strict=True
+            ):
+                layer.weight.copy_(weight)
+                layer.bias.copy_(bias)
+        self.layers = nn.ModuleList(layers)
+        self.register_buffer("points", mixture.grid(self.shape[0], len(self.shape)).float())
+
+    def forward(self, cubes: Tensor) -> Tensor:
+        """The reconstruction of each cube: (B, W, W, W) -> the same shape."""
+        code = self.encoder(cubes.unsqueeze(1))
+        alpha, mu, sigma, rho = (
+            layer(code).unflatten(1, (self.components, size))
+            for layer, size in zip(self.layers, self.heads, strict=True)
+        )
+        sigma = self.smallest_sigma + (1 - self.smallest_sigma) * torch.sigmoid(sigma)
+        factor = self._cholesky(mixture.MAX_CORRELATION * torch.sigmoid(rho))
+        normal = MultivariateNormal(torch.tanh(mu), scale_tril=sigma.unsqueeze(-1) * factor, validate_args=False)
+        weights = Categorical(logits=alpha.squeeze(-1), validate_args=False)
+        density = MixtureSameFamily(weights, normal, validate_args=False)
+        logarithms_VxB: Tensor = density.log_prob(self.points.unsqueeze(1))
+        return logarithms_VxB.exp().T.reshape(-1, *self.shape)
+
+    def _cholesky(self, partial: Tensor) -> Tensor:
+        """The factor of each correlation matrix: (B, K, 3) -> (B, K, 3, 3)."""
+        rho12, rho13, rho23 = partial.unbind(-1)
+        root12, root13, root23 = (torch.sqrt(1 - rho**2) for rho in (rho12, rho13, rho23))
+        one, zero = torch.ones_like(rho12), torch.zeros_like(rho12)
+        rows = [[one, zero, zero], [rho12, root12, zero], [rho13, rho23 * root13, root23 * root13]]
+        return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
+
+    def flat_gradient(self) -> Tensor:
+        """The gradient in the order of our model's parameters."""
+        parameters = [
+            *self.encoder.parameters(),
+            *(layer.get_parameter("weight") for layer in self.layers),
+            *(layer.get_parameter("bias") for layer in self.layers),
+        ]
+        return torch.cat([parameter.grad.flatten() for parameter in parameters if parameter.grad is not None])
+
+
+def plain_loss(prediction: Tensor, cubes: Tensor) -> Tensor:
+    """Mean squared difference of logarithms."""
+    return nn.functional.mse_loss(torch.log1p(prediction), torch.log1p(cubes))
+
+
+def plain_step(model: Callable[[Tensor], Tensor], parameters: Iterable[Tensor], cubes: Tensor) -> Step:
+    """A step of the plain way; `model` may be wrapped or compiled."""
+    optimizer = torch.optim.Adam(parameters, lr=RATE)
+
+    def step(batch: int) -> None:
+        optimizer.zero_grad()
+        plain_loss(model(cubes[:batch]), cubes[:batch]).backward()
+        optimizer.step()
+
+    return step
+
+
+def our_step(trainer: Trainer) -> Step:
+    """A step of the package's own loop."""
+
+    def step(batch: int) -> None:
+        trainer.cell = replace(trainer.cell, training=replace(trainer.cell.training, batch_size=batch))
+        # as in a run; it is global, so the others' steps turn it off
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        trainer.step_once()
+        torch.use_deterministic_algorithms(False)
+
+    return step
+
+
+def floor_step(model: DeepDensity, cubes: Tensor) -> Step:
+    """The convolutions, forward and backward."""
+    encoder = copy.deepcopy(model.encoder)
+
+    def step(batch: int) -> None:
+        encoder.zero_grad()
+        encoder(cubes[:batch].unsqueeze(1)).sum().backward()
+
+    return step
+
+
+def write_dataset(folder: Path, num_training: int, num_validation: int, voxels: int) -> None:
+    """A data set of random cubes."""
+    count = num_training + num_validation
+    cubes = np.random.default_rng(SEED).random((count, voxels, voxels, voxels), dtype=np.float32)
+    splits = ["training"] * num_training + ["validation"] * num_validation
+    names = [f"scan{index}" for index in range(count)]
+    table = pd.DataFrame({"seriesuid": names, "diameter_mm": 6.0, "split": splits, "state": "cube"})
+    folder.mkdir(parents=True)
+    np.save(folder / "cubes.npy", cubes)
+    table.to_csv(folder / "manifest.csv", index=False)
+    settings = Dataset(phantom=Phantom(), num_validation=num_validation)
+    write_json(folder / "dataset.json", dataset.summarise(cubes, table, settings))
+
+
+def write_cell(folder: Path, samples: Path, model: Model, **training: object) -> Path:
+    """The cell.json of a sequential run of one epoch; the folder."""
+    settings: dict[str, object] = {"learning_rate": RATE, "target": None, "max_epochs": 1, "device": "cpu"} | training
+    study = Study(dataset="random", strategies={}, model=model, training=Training(**settings))  # type: ignore[arg-type]
+    cell = prepare.resolve(study, Cell("benchmark", SEQUENTIAL, 1, SEED), folder=folder, dataset=samples)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "cell.json", plain(cell))
+    return folder
+
+
+def trainers(folder: Path, model: Model, voxels: int, batch: int, device: str) -> tuple[Trainer, Trainer]:
+    """Our fast and our exact trainer, as a run has them."""
+    samples = folder / f"samples{voxels}"
+    write_dataset(samples, batch, 1, voxels)
+    fast, exact = (
+        train.prepare(write_cell(folder / name, samples, model, reduction=name, device=device), World())
+        for name in ("fast", "exact")
+    )
+    torch.use_deterministic_algorithms(False)
+    return fast, exact
+
+
+def differences(trainer: Trainer, model: PlainDensity, batch: int) -> tuple[float, float]:
+    """How much the plain loss and gradient of the same weights differ from ours, relative to ours."""
+    cubes = trainer.training[:batch]
+    assert isinstance(trainer.model, DeepDensity)
+    our_loss = float(trainer.model.losses(cubes).detach().mean())
+    our_step(trainer)(batch)  # at a rate of 0: the weights stay
+    model.zero_grad()
+    loss = plain_loss(model(cubes), cubes)
+    loss.backward()
+    ours = trainer.flat.gradient
+    gradient = float((model.flat_gradient() - ours).norm() / ours.norm())
+    model.zero_grad()
+    return abs(float(loss.detach()) - our_loss) / our_loss, gradient
+
+
+def create_steps(fast: Trainer, exact: Trainer, model: PlainDensity) -> dict[str, Step]:
+    """All contenders that may run here; ours first."""
+    assert isinstance(fast.model, DeepDensity)
+    eager, compiled = (DistributedDataParallel(copy.deepcopy(model)) for _ in range(2))
+    return {
+        OURS: our_step(fast),
+        EXACT: our_step(exact),
+        PLAIN: plain_step(eager, eager.parameters(), fast.training),
+        COMPILED: plain_step(torch.compile(compiled, dynamic=False), compiled.parameters(), fast.training),
+        FLOOR: floor_step(fast.model, fast.training),
+    }
+
+
+def drop_what_fails(steps: dict[str, Step], batch: int) -> str:
+    """Leave out the compiled contender where it doesn't work; the reason, or nothing."""
+    try:
+        steps[COMPILED](batch)
+    except Exception as error:  # no compiler, or one that doesn't know this machine: told on the page
+        del steps[COMPILED]
+        return str(error).strip().partition("\n")[0] or type(error).__name__
+    return ""
+
+
+def step_turn(step: Step, batch: int, num_steps: int, device: torch.device) -> frame.Figures:
+    """The mean milliseconds of some steps, after one that doesn't count."""
+    step(batch)
+    _wait(device)
+    start_s = time.perf_counter()
+    for _ in range(num_steps):
+        step(batch)
+    _wait(device)
+    return {f"batch_{batch}_ms": 1000 * (time.perf_counter() - start_s) / num_steps}
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def measure(
+    steps: Mapping[str, Step], batches: Sequence[int], repeats: int, device: torch.device
+) -> list[frame.Summary]:
+    """Every batch size in turn, contenders taking turns at each; equally many samples a turn."""
+    whole: dict[str, list[dict[str, float]]] = {name: [{} for _ in range(repeats)] for name in steps}
+    samples = batches[0] * (10 if device.type == "cuda" else 1)
+    for batch in batches:
+        num_steps = samples // batch
+        turns = frame.take_turns(
+            {name: partial(step_turn, step, batch, num_steps, device) for name, step in steps.items()}, repeats
+        )
+        for name, rounds in turns.items():
+            for row, figures in zip(whole[name], rounds, strict=True):
+                row.update(figures)
+    return frame.summarise(whole)
+
+
+def measure_start(folder: Path, repeats: int) -> list[frame.Summary]:
+    """A run of one step from the start of its process to the end, against importing PyTorch alone."""
+    write_dataset(folder / "tiny", 4, 1, TINY_VOXELS)
+
+    def start() -> frame.Figures:
+        cell = write_cell(folder / "started", folder / "tiny", TINY_MODEL, batch_size=4)
+        figures = frame.run_alone([sys.executable, "-m", "strongscale.train", str(cell)])
+        shutil.rmtree(cell)  # the next run must not find it done
+        return figures
+
+    contenders = {IMPORT: lambda: frame.run_alone([sys.executable, "-c", "import torch"]), START: start}
+    return frame.summarise(frame.take_turns(contenders, repeats))
+
+
+def measure_memory(folder: Path, num_training: int, num_validation: int) -> float:
+    """The most memory (MB) of a run of an epoch on as many cubes as the study `quick` has."""
+    write_dataset(folder / "many", num_training, num_validation, VOXELS)
+    cell = write_cell(folder / "remembered", folder / "many", Model(), reduction="exact")
+    return frame.run_alone([sys.executable, "-m", "strongscale.train", str(cell)])["peak_memory_mb"]
+
+
+def verdict(summaries: Sequence[frame.Summary], batch: int) -> str:
+    """What was aimed at, and what was found, each a line; ratios of medians within a round."""
+    found = {one.contender: one.ratios[1] for one in summaries if one.figure == f"batch_{batch}_ms" and one.ratios}
+    above_floor, faster = 1 / found[FLOOR], found[PLAIN]
+    lines = [
+        [f"at most {AIM_FLOOR} times *{FLOOR}*", f"{above_floor:.2f} times", _said(above_floor <= AIM_FLOOR)],
+        [
+            f"at least {AIM_PLAIN:.0f} times faster than *{PLAIN}*",
+            f"{frame.short(faster)} times",
+            _said(faster >= AIM_PLAIN),
+        ],
+    ]
+    return frame.markdown_table([f"aim of *{OURS}* at batch {batch}", "found", ""], lines)
+
+
+def _said(reached: bool) -> str:
+    return "reached" if reached else "**not reached**"
+
+
+def start_section(summaries: Sequence[frame.Summary], memory_mb: float, num_cubes: int) -> str:
+    """Start-up and memory, as Markdown."""
+    by_place = {(one.contender, one.figure): one for one in summaries}
+    rows = []
+    for name in (IMPORT, START):
+        time_s, peak_mb = by_place[name, "process_s"], by_place[name, "peak_memory_mb"]
+        assert time_s.ratios
+        numbers = (time_s.quartiles[1], time_s.ratios[1], peak_mb.quartiles[1])
+        rows.append([name, *(frame.short(number) for number in numbers)])
+    table = frame.markdown_table(["process", "seconds", f"times {IMPORT}", "peak memory, MB"], rows)
+    return (
+        f"## Start and memory\n\nMedians of {summaries[0].repeats} rounds, from the start of a process to its end. *{START}*: "
+        "`python -m strongscale.train` on 4 cubes with a tiny model: start, imports, reading, one step, an evaluation and "
+        f"writing the result, so its first step comes earlier.\n\n{table}\n\nAn epoch on {num_cubes} cubes of {VOXELS}³ voxels (the study `quick` has 640), "
+        "with the whole model and `reduction: exact`, took {frame.short(memory_mb)} MB at its peak."
+    )
+
+
+def page(names: Sequence[str], skipped: str, found: tuple[float, float], command: str, trainer: Trainer) -> frame.Page:
+    """What was compared and how."""
+    said = "\n".join(f"- *{name}*: {SAYS[name]}." for name in names)
+    said += f"\n- *{COMPILED}* was left out: it doesn't work here ({skipped})." if skipped else ""
+    model, width = trainer.cell.model, trainer.training.shape[-1]
+    where = (
+        "on one CPU thread"
+        if trainer.device.type == "cpu"
+        else f"on {torch.cuda.get_device_name()}, float32 without TF32"
+    )
+    return frame.Page(
+        title=f"The training step, {where}",
+        command=command,
+        compared=f"One step of training, from cubes of {width}³ voxels to changed weights, of the autoencoder with a mixture "
+        f"of {model.components} normal densities, {where}. Its aim: within {AIM_FLOOR} times the convolutions alone at a batch of 32, "
+        f"and at least {AIM_PLAIN:.0f} times faster than the plain way.\n\n{said}",
+        how="Contenders take turns in one process, at one batch size after another; the first round is thrown away. A turn is "
+        "the mean of as many steps as make one batch of the largest size (ten on a GPU), after one that isn't counted. Before that, *ours* and "
+        f"*{PLAIN}* were given the same weights and cubes: the loss differed by {found[0]:.1e}, the gradient by "
+        f"{found[1]:.1e}, relative to ours (allowed: {SAME:.0e}).",
+        caveats=CAVEATS,
+    )
+
+
+def measure_on(device: str, folder: Path, output: Path, options: argparse.Namespace) -> None:
+    """The page and the table of one device."""
+    facts = frame.machine(PACKAGES)
+    batches = QUICK_BATCHES if options.quick else BATCHES
+    model, voxels = (TINY_MODEL, TINY_VOXELS) if options.quick else (Model(), VOXELS)
+    fast, exact = trainers(folder, model, voxels, batches[0], device)
+    assert isinstance(fast.model, DeepDensity)
+    plain_model = PlainDensity(fast.model).to(fast.device)
+    found = differences(fast, plain_model, batches[0])
+    if max(found) > SAME:
+        raise RuntimeError(
+            f"the plain way doesn't compute the same: loss {found[0]:.1e}, gradient {found[1]:.1e} aside"
+        )
+    steps = create_steps(fast, exact, plain_model)
+    skipped = drop_what_fails(steps, batches[0])
+    summaries = measure(steps, batches, options.repeats, fast.device)
+    counts = (8, 4) if options.quick else (QUICK_TRAINING, QUICK_VALIDATION)
+    extra = f"## Aims\n\n{verdict(summaries, batches[0])}"
+    if device == "cpu":
+        start = measure_start(folder, options.repeats)
+        extra += "\n\n" + start_section(start, measure_memory(folder, *counts), sum(counts))
+    command = f"python -m benchmarks.training --repeats {options.repeats}" + " --quick" * options.quick
+    text = replace(page(list(steps), skipped, found, command, fast), extra=extra)
+    frame.write(output, "training" if device == "cpu" else f"training_{device}", text, summaries, facts)
+
+
+def main(arguments: list[str]) -> None:
+    """Measure, and write training.md and training.csv, and training_cuda.* where there is a GPU."""
+    parser = argparse.ArgumentParser(prog="benchmarks.training", description=main.__doc__)
+    parser.add_argument("--repeats", type=int, default=21, help="rounds that count")
+    parser.add_argument(
+        "--quick", action="store_true", help="a tiny model: shows that it runs; its figures mean nothing"
+    )
+    parser.add_argument("--output", type=Path, help="folder to write; default: docs/benchmarks, or results if quick")
+    options = parser.parse_args(arguments)
+    output = options.output or Path("results" if options.quick else "docs", "benchmarks")
+    for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
+        backend = "gloo" if device == "cpu" else "nccl"
+        with tempfile.TemporaryDirectory() as folder:
+            meeting = f"file://{folder}/meeting"
+            distributed.init_process_group(backend, init_method=meeting, rank=0, world_size=1)
+            measure_on(device, Path(folder), output, options)
+            distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    run(main)
