@@ -1,6 +1,6 @@
 # Thin: each target is one line of what you could type yourself.
 .DELETE_ON_ERROR:
-.PHONY: run test check format docs faults bench status
+.PHONY: run test test-slurm check format docs faults bench status
 STUDY ?= quick
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -10,6 +10,10 @@ run: .venv/complete  ## rebuild a study, and its report where something changed
 
 test: .venv/complete check  ## lint, types and all tests
 	python -m pytest
+
+test-slurm: .venv/complete  ## the workflow on a real Slurm of this machine; as root it installs what that needs
+	python tests/slurm/cluster.py missing || python tests/slurm/cluster.py install
+	python -m pytest -m slurm tests/test_slurm.py
 
 check: .venv/complete
 	ruff check . && ruff format --check . && snakefmt --check Snakefile workflow/rules && mypy

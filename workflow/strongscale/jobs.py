@@ -71,6 +71,7 @@ def for_slurm(job: Job, site: Site) -> dict[str, Any]:
         "runtime": job.minutes,
         "slurm_partition": site.queue,
         "slurm_account": site.account,
+        "constraint": site.constraint,
         "slurm_extra": site.extra or None,
     }
     return {name: value for name, value in resources.items() if value is not None}
@@ -115,6 +116,6 @@ def prelude(site: Site) -> str:
 
 NAMES = (
     *("mpi", "nodes", "tasks_per_node", "tasks", "tasks_per_gpu", "gres", "gpu", "ptile", "cpus_per_task"),
-    *("mem_mb_per_cpu", "runtime", "slurm_partition", "slurm_account", "slurm_extra"),
+    *("mem_mb_per_cpu", "runtime", "slurm_partition", "slurm_account", "constraint", "slurm_extra"),
     *("lsf_queue", "lsf_project", "lsf_extra"),
 )

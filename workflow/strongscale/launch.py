@@ -58,7 +58,7 @@ def start_and_wait(command: list[str], folder: Path, variables: dict[str, str], 
     Open MPI names its session folder after mpirun's process id and leaves it behind when killed; a later mpirun that gets
     the same id then fails to start. In a scratch folder of its own it never meets another's.
     """
-    started_at = time.time()
+    before = _sign_of_life(folder)
     with tempfile.TemporaryDirectory(prefix="mpi-", ignore_cleanup_errors=True) as scratch:
         process = subprocess.Popen(  # noqa: PLW1509 - no threads here, and Linux alone has the call
             command,
@@ -77,7 +77,7 @@ def start_and_wait(command: list[str], folder: Path, variables: dict[str, str], 
         if leave_after_s is not None:
             signal.setitimer(signal.ITIMER_REAL, max(leave_after_s, SHORTEST_S))
         while (status := _wait(process)) is None:
-            if told.is_set() and _listens(folder, started_at):
+            if told.is_set() and _sign_of_life(folder) != before:
                 told.clear()
                 process.send_signal(signal.SIGUSR1)
         ended.status = status
@@ -93,12 +93,12 @@ def _wait(process: subprocess.Popen[bytes]) -> int | None:
         return None
 
 
-def _listens(folder: Path, since: float) -> bool:
-    """Whether the ranks started since then have given a sign of life; clocks of file systems may be a little behind."""
+def _sign_of_life(folder: Path) -> int:
+    """When the ranks last said that they listen, in nanoseconds of the file system's clock; 0: never."""
     try:
-        return (folder / "heartbeat.json").stat().st_mtime > since - 1
+        return (folder / "heartbeat.json").stat().st_mtime_ns
     except OSError:
-        return False
+        return 0
 
 
 def why(ended: Ended, folder: Path, ranks: int, memory_mb: int | None) -> str:

@@ -21,6 +21,7 @@ class Site:
     cores_per_host: Annotated[int, AT_LEAST_1, "cores that a job may use on one host"] = 16
     longest_minutes: Annotated[int | None, Between(low=2), "the queue's longest wall time; null: none"] = None
     warning_s: Annotated[int, AT_LEAST_1, "ahead of its limit, when a run checkpoints and leaves"] = 120
+    constraint: Annotated[str | None, "features of Slurm's nodes, such as a100; for LSF see `extra`"] = None
     modules: Annotated[tuple[str, ...], "environment modules that every job loads"] = ()
     environment: Annotated[dict[str, str], "variables that every job sets, such as NCCL_SOCKET_IFNAME"] = field(
         default_factory=dict
@@ -28,7 +29,10 @@ class Site:
     launcher: Annotated[
         str | None, "what starts ranks, in place of our own choice, such as `srun --mpi=pmix`; `-n <ranks>` is added"
     ] = None
-    extra: Annotated[str, "further options of sbatch or bsub, word for word"] = ""
+    extra: Annotated[
+        str,
+        "further options of sbatch or bsub, word for word; Slurm's plugin refuses those that have a key of their own",
+    ] = ""
 
     def __post_init__(self) -> None:
         for name in self.environment:

@@ -1,0 +1,134 @@
+"""A tiny study through the stand-in for LSF, with faults on the way, ends with the same bits as on this machine."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, environment, rows
+from workflow_fixtures import command
+
+BIN = ROOT / "tests" / "lsf" / "bin"
+DEADLINE_S = 120
+CONFIG = """
+study: tiny
+datasets:
+  tiny: {phantom: {scans: 4, nodules: 24, subsets: 1, size_mm: [60, 60, 60]}, num_validation: 6}
+studies:
+  tiny:
+    dataset: tiny
+    clock: emulated
+    max_ranks: 2
+    workers: [1, 2]
+    strategies: {strong: {}, weak: {}}
+    model: {components: 4, filters: [4, 4], kernels: [3, 3]}
+    training: {batch_size: 8, learning_rate: 0.001, target: null, max_epochs: 60, reduction: exact, microbatch: 2}
+    checkpoints: {every_epochs: 3, every_s: 0.1}
+    job: {minutes: 30, memory_mb: 400}
+"""
+CELLS = [f"results/tiny/cells/{cell}/seed1" for cell in ("sequential/01workers", "strong/02workers", "weak/02workers")]
+RESULTS = [f"{cell}/result.json" for cell in CELLS]
+pytestmark = pytest.mark.slow
+
+
+class Lsf:
+    """The stand-in, and Snakemake with it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.environment = environment()
+        path = f"{BIN}{os.pathsep}{self.environment['PATH']}"
+        self.environment |= {"LSF_DOUBLE_STATE": str(folder / "lsf"), "PATH": path}
+        self.call("lsf_double", "start", "--kill-delay-s", "1")
+
+    def call(self, *arguments):
+        done = subprocess.run(arguments, env=self.environment, cwd=self.folder, capture_output=True, text=True)
+        assert done.returncode == 0, done
+        return done.stdout
+
+    def states(self):
+        """The state of each job, by its number."""
+        done = subprocess.run(
+            ["bjobs", "-noheader", "-a", "-o", "jobid stat"],
+            env=self.environment,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+        )
+        return dict(line.split() for line in done.stdout.splitlines())
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory):
+    """The study made on this machine."""
+    folder = tmp_path_factory.mktemp("calm")
+    (folder / "tiny.yaml").write_text(CONFIG)
+    subprocess.run(command(folder, "--", *RESULTS), env=environment(), cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture
+def lsf(calm, tmp_path):
+    """A stand-in, and a folder with the data set but without cells."""
+    shutil.copytree(calm, tmp_path / "work")
+    shutil.rmtree(tmp_path / "work" / "results" / "tiny")
+    cluster = Lsf(tmp_path / "work")
+    yield cluster
+    cluster.call("lsf_double", "stop")
+
+
+def start(lsf, *results):
+    """Snakemake on the cluster, at work."""
+    quick = [sys.executable, ROOT / "tests" / "quick_snakemake.py", "--snakefile", ROOT / "Snakefile"]
+    quick += ["--profile", ROOT / "profiles" / "lsf", "--directory", lsf.folder, "--configfile", "tiny.yaml"]
+    quick += ["--latency-wait", "5", "--", *results]
+    log = (lsf.folder / "log").open("w")
+    return subprocess.Popen(list(map(str, quick)), cwd=lsf.folder, env=lsf.environment, stdout=log, stderr=log)
+
+
+def wait_until(condition, process, folder):
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert process.poll() is None, (folder / "log").read_text()
+        assert time.monotonic() < deadline, (folder / "log").read_text()
+        time.sleep(0.05)
+
+
+def finish(lsf, process):
+    assert process.wait(timeout=DEADLINE_S) == 0, (lsf.folder / "log").read_text()
+
+
+def trains(cell):
+    """Whether a cell's run has written an epoch."""
+    path = Path(cell, "epochs.csv")
+    return path.exists() and len(path.read_text().splitlines()) > 1
+
+
+def same_bits(lsf, calm, cells):
+    return all(rows(lsf.folder / cell) == rows(calm / cell) for cell in cells)
+
+
+def test_all_cells_are_the_same_as_on_this_machine_though_a_job_is_killed(lsf, calm):
+    process = start(lsf, *RESULTS)
+    wait_until(lambda: any(trains(lsf.folder / cell) for cell in CELLS), process, lsf.folder)
+    subprocess.run(["bkill", *lsf.states()], env=lsf.environment, cwd=lsf.folder, capture_output=True)
+    finish(lsf, process)
+    assert len(lsf.states()) > len(CELLS)
+    assert "EXIT" in lsf.states().values()
+    assert same_bits(lsf, calm, CELLS)
+
+
+def test_a_job_unknown_for_a_while_and_a_silent_bjobs_change_nothing(lsf, calm):
+    process = start(lsf, RESULTS[0])
+    wait_until(lsf.states, process, lsf.folder)
+    lsf.call("lsf_double", "show", "1", "UNKWN")
+    lsf.call("lsf_double", "fault", "bjobs", "fail", "1")
+    wait_until(lambda: (lsf.folder / RESULTS[0]).exists(), process, lsf.folder)
+    assert process.poll() is None  # it isn't taken for finished while nobody knows
+    lsf.call("lsf_double", "show", "1", "real")
+    finish(lsf, process)
+    assert list(lsf.states()) == ["1"]
+    assert same_bits(lsf, calm, CELLS[:1])

@@ -1,0 +1,128 @@
+"""What Snakemake's plugins really ask the schedulers for: the lines that their commands are called with."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+from conftest import ROOT, environment
+
+CONFIG = """
+study: cpu
+datasets:
+  tiny: {phantom: {scans: 6, nodules: 40, subsets: 2, size_mm: [60, 60, 60]}, num_validation: 10}
+studies:
+  cpu:
+    dataset: tiny
+    clock: wall
+    workers: [1, 4, 32]
+    strategies: {strong: {}}
+    training: {learning_rate: 0.001, target: {sequential_epochs: 2}, max_epochs: 3}
+    job: {minutes: 5, memory_mb: 400}
+  gpu:
+    like: cpu
+    training: {device: cuda}
+    job: {minutes: 30}
+"""
+SITE = """
+queue: long
+account: physics
+cores_per_host: 16
+gpus_per_host: 2
+"""
+CELLS = {
+    f"{study} {workers}": f"results/{study}/cells/{strategy}/{workers}workers/seed1"
+    for study in ("cpu", "gpu")
+    for strategy, workers in (("sequential", "01"), ("strong", "04"), ("strong", "32"))
+}
+RECORD = f"""#!{sys.executable}
+import json, sys
+with open({{record!r}}, "a") as file:
+    file.write(json.dumps(sys.argv[1:]) + "\\n")
+number = len(open({{record!r}}).readlines())
+"""
+REFUSE = RECORD + 'sys.exit("refused")\n'
+SUBMIT = RECORD + 'print("Job <%d> is submitted to queue <long>." % number)\n'  # a refusal ends the plugin at once
+FAILED = "#!/bin/sh\nfor job in 1 2 3 4 5 6; do echo $job EXIT; done\n"
+ABSENT = '#!/bin/sh\necho "not here" >&2; exit 1\n'
+
+
+def submitted(folder, scheduler, extra, **programs):
+    """What was asked for, by cell: the arguments of each submission."""
+    (folder / "study.yaml").write_text(CONFIG)
+    (folder / "site.yaml").write_text(f"{SITE}extra: {json.dumps(extra)}\n")
+    for made in (*CELLS.values(), "results/datasets/tiny", "bin"):
+        (folder / made).mkdir(parents=True)
+    for name in (*(f"{cell}/cell.json" for cell in CELLS.values()), "results/datasets/tiny/dataset.json"):
+        (folder / name).write_text("{}")
+    for name, text in programs.items():
+        (folder / "bin" / name).write_text(text.format(record=str(folder / "record")))
+        (folder / "bin" / name).chmod(0o755)
+    command = [sys.executable, ROOT / "tests" / "quick_snakemake.py", "--snakefile", ROOT / "Snakefile"]
+    command += ["--profile", ROOT / "profiles" / scheduler, "--directory", folder, "--configfile", "study.yaml"]
+    command += ["--retries", "0", "--allowed-rules", "train", "--latency-wait", "0", "--"]
+    command += [f"{cell}/result.json" for cell in CELLS.values()]
+    values = environment()
+    values |= {"PATH": f"{folder / 'bin'}{os.pathsep}{values['PATH']}"}
+    said = subprocess.run(list(map(str, command)), cwd=folder, env=values, capture_output=True, text=True, timeout=200)
+    assert said.returncode == 1, said.stdout + said.stderr
+    assert (folder / "record").exists(), said.stdout + said.stderr
+    found = {}
+    for line in (folder / "record").read_text().splitlines():
+        arguments = json.loads(line)
+        study, workers = re.search(r"train:study=(\w+),.*?workers=(\d+)", " ".join(arguments)).groups()
+        found[f"{study} {workers}"] = arguments
+    assert found.keys() == CELLS.keys(), said.stdout + said.stderr
+    return found
+
+
+def between(arguments, first, last, num_values=1):
+    """The arguments after `first` and its values, up to `last`, in one line."""
+    return " ".join(arguments[arguments.index(first) + 1 + num_values : arguments.index(last)])
+
+
+SLURM = {
+    "cpu 01": "-t 5 --mem-per-cpu 400 --ntasks=1 --cpus-per-task=1",
+    "cpu 04": "-t 5 --mem-per-cpu 400 --nodes=1 --ntasks-per-node=4 --cpus-per-task=1",
+    "cpu 32": "-t 5 --mem-per-cpu 400 --nodes=2 --ntasks-per-node=16 --cpus-per-task=1",
+    "gpu 01": "-t 30 --mem-per-cpu 400 --nodes=1 --cpus-per-task=1",
+    "gpu 04": "-t 30 --mem-per-cpu 400 --nodes=2 --ntasks-per-node=2 --cpus-per-task=1",
+    "gpu 32": "-t 30 --mem-per-cpu 400 --nodes=16 --ntasks-per-node=2 --cpus-per-task=1",
+}
+SLURM_GPUS = {"gpu 01": "--gres=gpu:1", "gpu 04": "--gres=gpu:2", "gpu 32": "--gres=gpu:2"}
+
+
+def test_what_sbatch_is_called_with(tmp_path):
+    programs = {"sbatch": REFUSE, "squeue": ABSENT, "scontrol": ABSENT, "sacctmgr": ABSENT, "sacct": ABSENT}
+    found = submitted(tmp_path, "slurm", "--exclusive --signal=USR1@60", **programs)
+    for cell, arguments in found.items():
+        line = f"-A physics -p long {SLURM[cell]} --exclusive --signal=USR1@60"
+        assert between(arguments, "--comment", "-D") == line, cell
+        gpus = [word for word in arguments[arguments.index("-D") :] if word.startswith("--g")]
+        assert gpus == ([SLURM_GPUS[cell]] if cell in SLURM_GPUS else []), cell
+
+
+LSF = {
+    "cpu 01": "-W 5 -n 1 -R rusage[mem=400] -R span[hosts=1]",
+    "cpu 04": "-W 5 -n 4 -R rusage[mem=400] -R span[ptile=4]",
+    "cpu 32": "-W 5 -n 32 -R rusage[mem=400] -R span[ptile=16]",
+    "gpu 01": "-W 30 -n 1 -R rusage[mem=400] -R span[hosts=1] -gpu num=1",
+    "gpu 04": "-W 30 -n 4 -R rusage[mem=400] -R span[ptile=2] -gpu num=2",
+    "gpu 32": "-W 30 -n 32 -R rusage[mem=400] -R span[ptile=2] -gpu num=2",
+}
+
+
+def test_what_bsub_is_called_with(tmp_path):
+    parameters = tmp_path / "lsbatch" / "main" / "configdir" / "lsb.params"
+    parameters.parent.mkdir(parents=True)
+    parameters.write_text("Begin Parameters\nDEFAULT_QUEUE = normal\nEnd Parameters\n")
+    settings = f"MBD\nLSB_SHAREDIR = {tmp_path}\nLSF_CONFDIR = {tmp_path}\nLSF_UNIT_FOR_LIMITS = MB\n"
+    asked = {
+        "badmin": f"#!/bin/sh\ncat <<END\n{settings}END\n",
+        "lsclusters": "#!/bin/sh\necho CLUSTER_NAME STATUS\necho main ok\n",
+    }
+    found = submitted(tmp_path, "lsf", "-wt 1 -wa USR1", bsub=SUBMIT, bjobs=FAILED, bkill=ABSENT, **asked)
+    for cell, arguments in found.items():
+        line = f"-P physics -q long {LSF[cell]} -wt 1 -wa USR1"
+        assert between(arguments, "-env", "-cwd") == line, cell
