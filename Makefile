@@ -2,6 +2,7 @@
 .DELETE_ON_ERROR:
 .PHONY: run test test-slurm check format docs faults bench status
 STUDY ?= quick
+export PYTHONUTF8 := 1
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 run: .venv/complete  ## rebuild a study, and its report where something changed

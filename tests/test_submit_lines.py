@@ -46,6 +46,7 @@ REFUSE = RECORD + 'sys.exit("refused")\n'
 SUBMIT = RECORD + 'print("Job <%d> is submitted to queue <long>." % number)\n'  # a refusal ends the plugin at once
 FAILED = "#!/bin/sh\nfor job in 1 2 3 4 5 6; do echo $job EXIT; done\n"
 ABSENT = '#!/bin/sh\necho "not here" >&2; exit 1\n'
+ACCOUNTS = "#!/bin/sh\necho physics\n"
 
 
 def submitted(folder, scheduler, extra, **programs):
@@ -94,7 +95,7 @@ SLURM_GPUS = {"gpu 01": "--gres=gpu:1", "gpu 04": "--gres=gpu:2", "gpu 32": "--g
 
 
 def test_what_sbatch_is_called_with(tmp_path):
-    programs = {"sbatch": REFUSE, "squeue": ABSENT, "scontrol": ABSENT, "sacctmgr": ABSENT, "sacct": ABSENT}
+    programs = {"sbatch": REFUSE, "squeue": ABSENT, "scontrol": ABSENT, "sacctmgr": ACCOUNTS, "sacct": ABSENT}
     found = submitted(tmp_path, "slurm", "--exclusive --signal=USR1@60", **programs)
     for cell, arguments in found.items():
         line = f"-A physics -p long {SLURM[cell]} --exclusive --signal=USR1@60"

@@ -49,7 +49,8 @@ class MappedVoxels:
 
     def __getitem__(self, box: tuple[slice, slice, slice], /) -> NDArray[Any]:
         """The voxels of a box."""
-        self._announce(*box[1:])
+        if all(isinstance(part, slice) for part in box):
+            self._announce(*box[1:])
         part: NDArray[Any] = self.whole[box]
         return part
 
