@@ -21,7 +21,7 @@ configfile: str(BASE / "config.yaml")
 
 try:
     CONFIG = parse_config(config)
-    SITE = read_site(Path(CONFIG.site))
+    SITE = read_site(CONFIG.site)
 except UserError as mistake:
     sys.exit(f"config: {mistake}")
 

@@ -34,14 +34,19 @@ def test_ranks_are_spread_evenly_over_as_few_hosts_as_gpus_and_cores_allow(job, 
     assert (job.hosts(site), job.ranks_per_host(site)) == (hosts, per_host)
 
 
-COMMON = {"cpus_per_task": 1, "mem_mb_per_cpu": 1000, "runtime": 10}
+COMMON = {"cpus_per_task": 1, "runtime": 10}
+
+
+def memory(job, site):
+    """A host's, and a core's."""
+    return {"mem_mb": 1000 * job.ranks_per_host(site), "mem_mb_per_cpu": 1000}
 
 
 @pytest.mark.parametrize(
     ("job", "site", "expected"),
     [
         (Job(), SITE, {"mpi": ""}),
-        (Job(gpus=1), SITE, {"mpi": "", "nodes": 1, "tasks_per_gpu": 0, "gres": "gpu:1"}),
+        (Job(gpus=1), SITE, {"mpi": "", "tasks_per_gpu": 0, "gpu": 1}),
         (
             Job(ranks=3, gpus=1),
             SITE,
@@ -62,10 +67,10 @@ COMMON = {"cpus_per_task": 1, "mem_mb_per_cpu": 1000, "runtime": 10}
     ids=str,
 )
 def test_slurm_is_asked_for_hosts_and_ranks_and_gpus_of_each(job, site, expected):
-    assert jobs.for_slurm(job, site) == COMMON | expected
+    assert jobs.for_slurm(job, site) == COMMON | memory(job, site) | expected
 
 
-PROJECT = {"lsf_project": "strongscale", "mem_mb_per_cpu": 1000, "runtime": 10}
+PROJECT = {"lsf_project": "strongscale", "runtime": 10}
 
 
 @pytest.mark.parametrize(
@@ -89,11 +94,23 @@ PROJECT = {"lsf_project": "strongscale", "mem_mb_per_cpu": 1000, "runtime": 10}
     ids=str,
 )
 def test_lsf_is_asked_for_slots_and_how_many_of_them_on_a_host(job, site, expected):
-    assert jobs.for_lsf(job, site) == PROJECT | expected
+    assert jobs.for_lsf(job, site) == PROJECT | memory(job, site) | expected
 
 
 def test_an_uneven_gpu_job_asks_lsf_for_whole_hosts():
     assert jobs.for_lsf(Job(ranks=3, gpus=1), SITE)["cpus_per_task"] == 4
+
+
+def test_jobs_that_may_share_an_allocation_ask_for_what_adds_up():
+    job = Job(gpus=1, together=4)
+    slurm, lsf = jobs.for_slurm(job, SITE), jobs.for_lsf(job, SITE)
+    for asked in (slurm, lsf):
+        assert asked["mem_mb"] == 1000
+        assert asked["cpus_per_task"] == 1
+        assert "mem_mb_per_cpu" not in asked
+    assert slurm["gpu"] == 1
+    assert "nodes" not in slurm
+    assert lsf["lsf_extra"] == "-gpu num=4"
 
 
 def test_threads_are_cores_of_a_rank_and_share_its_memory():
@@ -119,9 +136,9 @@ def test_a_scheduler_finds_the_key_mpi_even_for_one_rank(executor):
 
 
 @pytest.mark.parametrize("executor", [None, "local", "dryrun"])
-def test_this_machine_counts_gpus_alone(executor):
-    assert jobs.resources_of(Job(ranks=3, gpus=1), SITE, executor) == {"gpu": 3}
-    assert jobs.resources_of(Job(ranks=3), SITE, executor) == {}
+def test_this_machine_counts_gpus_and_memory(executor):
+    assert jobs.resources_of(Job(ranks=3, gpus=1), SITE, executor) == {"gpu": 3, "mem_mb": 3000}
+    assert jobs.resources_of(Job(ranks=3), SITE, executor) == {"mem_mb": 3000}
 
 
 def test_every_resource_has_a_name_that_the_rules_ask_for():

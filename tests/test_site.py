@@ -14,13 +14,21 @@ def read_text(tmp_path):
     def read_it(text):
         path = tmp_path / "site.yaml"
         path.write_text(text)
-        return read(path)
+        return read(str(path))
 
     return read_it
 
 
-def test_without_the_file_everything_is_the_default(tmp_path):
-    assert read(tmp_path / "site.yaml") == Site()
+def test_without_the_usual_file_everything_is_the_default(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert read(None) == Site()
+    (tmp_path / "site.yaml").write_text("queue: long\n")
+    assert read(None) == Site(queue="long")
+
+
+def test_a_file_that_somebody_named_must_be_there(tmp_path):
+    with pytest.raises(UserError, match="away.yaml: can't be read"):
+        read(str(tmp_path / "away.yaml"))
 
 
 def test_an_empty_file_is_the_default(read_text):
@@ -35,7 +43,7 @@ def test_values_are_read(read_text):
 
 
 def test_the_example_is_allowed():
-    assert read(ROOT / "site.example.yaml") == Site(longest_minutes=1440)
+    assert read(str(ROOT / "site.example.yaml")) == Site(longest_minutes=1440)
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,20 @@ from dataclasses import replace
 
 from strongscale import cells, jobs
 from strongscale.config import SEQUENTIAL, WHOLE, Expected, SequentialEpochs
+from strongscale.scheduler.own import find as find_own
 from strongscale.schema import plain
 
 PACKAGE = str(BASE / "workflow")
 CODE = f"{PACKAGE}/strongscale"
-ANALYSIS_CODE = [
-    f"{CODE}/analysis/{path.name}" for path in sorted((BASE / "workflow/strongscale/analysis").glob("*.py"))
-]
-QUALITY_CODE = [
-    f"{CODE}/data/quality/{path.name}" for path in sorted((BASE / "workflow/strongscale/data/quality").glob("*.py"))
-]
+
+
+def code_of(package):
+    """The files of a part of the package, for rules that follow its changes."""
+    return [f"{CODE}/{package}/{path.name}" for path in sorted(Path(CODE, package).glob("*.py"))]
+
+
+ANALYSIS_CODE = code_of("analysis")
+QUALITY_CODE = code_of("data/quality")
 # In every command, after a conda environment's activation; not in params, so that moving the project reruns nothing.
 shell.prefix(f"{jobs.prelude(SITE) if workflow.remote_exec else ''}export PYTHONPATH={shlex.quote(PACKAGE)}; ")
 
@@ -40,8 +44,17 @@ READABLE_TABLES = {
 }
 
 
+def check_scheduler():
+    """End with one line where the profile's scheduler isn't on this machine: its plugin would end with a traceback."""
+    executor = workflow.executor_plugin and workflow.executor_plugin.name
+    submit = {"slurm": "sbatch", "lsf": "bsub"}.get(executor)
+    if submit and not find_own(submit):
+        sys.exit(f"{executor}: no {submit} on this machine; type this on a login node, or with --profile local")
+
+
 def study_of(wildcards):
     """The study a wildcard names."""
+    check_scheduler()
     if wildcards.study not in CONFIG.studies:
         sys.exit(f"config: no study {wildcards.study!r}; allowed: {', '.join(CONFIG.studies)}")
     return CONFIG.studies[wildcards.study]
@@ -49,6 +62,7 @@ def study_of(wildcards):
 
 def dataset_of(wildcards):
     """The data set a wildcard names."""
+    check_scheduler()
     if wildcards.dataset not in CONFIG.datasets:
         sys.exit(f"config: no data set {wildcards.dataset!r}; allowed: {', '.join(CONFIG.datasets)}")
     return CONFIG.datasets[wildcards.dataset]
@@ -123,7 +137,20 @@ def training_job(study, ranks, attempt):
 
 def cell_job(wildcards, attempt):
     """The job of a cell."""
-    return training_job(study_of(wildcards), cell_ranks(wildcards), attempt)
+    job = training_job(study_of(wildcards), cell_ranks(wildcards), attempt)
+    return replace(job, together=cells_together(wildcards))
+
+
+def cells_together(wildcards):
+    """How many cells may share this one's job: one, if --group-components doesn't say otherwise of its stage."""
+    if cell_ranks(wildcards) > 1:
+        return 1
+    return workflow.group_settings.group_components.get(cells.stage_of(wildcards.strategy), 1)
+
+
+def cell_group(wildcards):
+    """The name by which cells of one rank share jobs."""
+    return cells.stage_of(wildcards.strategy) if cells_together(wildcards) > 1 else None
 
 
 def case_job(wildcards, attempt):
@@ -377,7 +404,8 @@ def study_artifacts(name):
     files += [result_file(cell) for cell in cells.all_cells(name, CONFIG.studies[name])]
     files.append(f"results/datasets/{CONFIG.studies[name].dataset}/quality/quality.html")
     files += expand(f"{folder}/figures/{{figure}}.png", figure=FIGURES)
-    if CONFIG.studies[name].model.dimensions == 3:
+    model = CONFIG.studies[name].model
+    if model.kind == "deepdensity" and model.dimensions == 3:  # others may have nothing to draw nodules from
         files.append(f"{folder}/nodules/montage.png")
     if CONFIG.studies[name].compare_clock_with:
         files.append(f"{folder}/tables/clock_check.csv")

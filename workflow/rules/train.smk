@@ -70,6 +70,8 @@ rule train:
         f"{CELL}/train.log",
     benchmark:
         f"{CELL}/benchmark.tsv"
+    group:
+        cell_group
     conda:
         "../../envs/train.yaml"
     threads: cell_threads

@@ -57,6 +57,13 @@ def rate_name(rate: float) -> str:
     return f"{RATE}{rate}"
 
 
+def stage_of(strategy: str) -> str:
+    """When the cells of a line can run: rates first, then sequential, then scaled. Those of one stage don't wait for one another."""
+    if is_rate_name(strategy):
+        return "rates"
+    return "sequential" if strategy == SEQUENTIAL else "scaled"
+
+
 def matrix(name: str, study: Study) -> dict[tuple[str, int, int], Cell]:
     """Each (strategy, workers, seed) of the matrix and the run that stands for it: one worker is the sequential run."""
     return {

@@ -324,7 +324,9 @@ class Config:
     """All of config.yaml."""
 
     study: Annotated[str, "the study that a bare `snakemake` makes"]
-    site: Annotated[str, "the file of a cluster's own values, as in site.example.yaml; it may be missing"] = "site.yaml"
+    site: Annotated[
+        str | None, "the file of a cluster's own values, as in site.example.yaml; null: site.yaml, where there is one"
+    ] = None
     datasets: Annotated[dict[str, Dataset], NonEmpty(), "data sets by name"]
     studies: Annotated[dict[str, Study], NonEmpty(), "studies by name"]
 

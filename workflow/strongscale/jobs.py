@@ -27,6 +27,8 @@ class Job:
     memory_mb: int = 1000
     """Of a rank."""
     minutes: int = 10
+    together: int = 1
+    """Jobs that may share one allocation."""
 
     def ranks_per_host(self, site: Site) -> int:
         """As many as a host's GPUs and cores allow, evenly spread."""
@@ -56,18 +58,20 @@ def for_slurm(job: Job, site: Site) -> dict[str, Any]:
     """What snakemake-executor-plugin-slurm makes of a job: resources by name; those that are None are left out.
 
     `mpi` is there, and empty for one rank, so that the plugin neither refuses the job nor wraps it in srun, under which
-    an mpirun hangs. GPUs are asked for by host: `gpu` counts those of all hosts and spreads them as it likes.
+    an mpirun hangs. Several ranks ask for GPUs by host: `gpu` counts those of all hosts and spreads them as it likes.
+    One rank asks for what adds up when jobs share an allocation.
     """
-    hosts, per_host = job.hosts(site), job.ranks_per_host(site)
+    hosts, per_host, several = job.hosts(site), job.ranks_per_host(site), job.ranks > 1
     resources = {
-        "mpi": "mpirun" if job.ranks > 1 else "",
-        "nodes": hosts if job.ranks > 1 or job.gpus else None,
+        "mpi": "mpirun" if several else "",
+        "nodes": hosts if several else None,
         "tasks_per_node": per_host if per_host > 1 else None,
-        "tasks": job.ranks if job.ranks > 1 and per_host == 1 else None,
+        "tasks": job.ranks if several and per_host == 1 else None,
         "tasks_per_gpu": 0 if job.gpus else None,
-        "gres": f"gpu:{per_host * job.gpus}" if job.gpus else None,
+        "gres": f"gpu:{per_host * job.gpus}" if job.gpus and several else None,
+        "gpu": job.gpus if job.gpus and not several else None,
         "cpus_per_task": job.threads,
-        "mem_mb_per_cpu": math.ceil(job.memory_mb / job.threads),
+        **_memory(job, site),
         "runtime": job.minutes,
         "slurm_partition": site.queue,
         "slurm_account": site.account,
@@ -77,15 +81,24 @@ def for_slurm(job: Job, site: Site) -> dict[str, Any]:
     return {name: value for name, value in resources.items() if value is not None}
 
 
+def _memory(job: Job, site: Site) -> dict[str, int | None]:
+    """Of a host; and of a core, which counts if it is there. Only the former adds up where jobs share an allocation."""
+    of_core = math.ceil(job.memory_mb / job.threads)
+    return {
+        "mem_mb": job.ranks_per_host(site) * job.memory_mb,
+        "mem_mb_per_cpu": of_core if job.together == 1 else None,
+    }
+
+
 def for_lsf(job: Job, site: Site) -> dict[str, Any]:
     """What snakemake-executor-plugin-lsf makes of a job. Its slots are `cpus_per_task`: a core each, of all ranks."""
     hosts, per_host = job.hosts(site), job.ranks_per_host(site)
-    gpus = f"-gpu num={per_host * job.gpus}" if job.gpus else ""
+    gpus = f"-gpu num={per_host * job.gpus * job.together}" if job.gpus else ""
     resources = {
         "mpi": "mpirun" if job.ranks > 1 else "",
         "ptile": per_host * job.threads if job.ranks > 1 else None,
         "cpus_per_task": (hosts * per_host if job.gpus else job.ranks) * job.threads,
-        "mem_mb_per_cpu": math.ceil(job.memory_mb / job.threads),
+        **_memory(job, site),
         "runtime": job.minutes,
         "lsf_queue": site.queue,
         "lsf_project": site.account or "strongscale",  # without one the plugin guesses, and may crash
@@ -96,7 +109,8 @@ def for_lsf(job: Job, site: Site) -> dict[str, Any]:
 
 def for_local(job: Job, site: Site) -> dict[str, Any]:
     """This machine: GPUs count against `--resources gpu=...`, where that is given."""
-    return {"gpu": job.ranks * job.gpus} if job.gpus else {}
+    memory = {"mem_mb": job.ranks * job.memory_mb}
+    return memory | ({"gpu": job.ranks * job.gpus} if job.gpus else {})
 
 
 SCHEDULERS = {"slurm": for_slurm, "slurm-jobstep": for_slurm, "lsf": for_lsf}
@@ -116,6 +130,6 @@ def prelude(site: Site) -> str:
 
 NAMES = (
     *("mpi", "nodes", "tasks_per_node", "tasks", "tasks_per_gpu", "gres", "gpu", "ptile", "cpus_per_task"),
-    *("mem_mb_per_cpu", "runtime", "slurm_partition", "slurm_account", "constraint", "slurm_extra"),
+    *("mem_mb", "mem_mb_per_cpu", "runtime", "slurm_partition", "slurm_account", "constraint", "slurm_extra"),
     *("lsf_queue", "lsf_project", "lsf_extra"),
 )

@@ -28,6 +28,7 @@ from strongscale import failure, launchers
 from strongscale.command import run
 from strongscale.errors import UserError
 from strongscale.files import read_json, write_json
+from strongscale.gpus import own_gpu
 from strongscale.interrupt import EXIT_STATUS, SIGNALS
 
 PR_SET_PDEATHSIG = 1
@@ -161,7 +162,8 @@ def launch(folder: Path, options: argparse.Namespace) -> None:
     variables = {"PYTHONPATH": launchers.PACKAGE} | launcher.environment(os.environ)
     patience = [] if limit_s is None else ["--patience-s", f"{limit_s:g}"]
     own = launchers.command_line(launcher, ranks, os.environ, "strongscale.train", str(folder), *patience)
-    ended = start_and_wait(options.command or own, folder, variables, limit_s)
+    with own_gpu(ranks, os.environ) as gpu:
+        ended = start_and_wait(options.command or own, folder, variables | gpu, limit_s)
     if ended.status == EXIT_STATUS:
         sys.exit(EXIT_STATUS)
     if ended.status:

@@ -7,11 +7,12 @@ import platform
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypeAlias
 
 from strongscale.errors import UserError
 
 PATIENCE_S = 10.0
+Held: TypeAlias = TextIO
 
 
 class Busy(UserError):
@@ -22,7 +23,7 @@ class Busy(UserError):
 def locked(folder: Path, patience_s: float = PATIENCE_S) -> Iterator[None]:
     """Hold the folder's lock; wait a little for a run that is about to end."""
     path, deadline_s = folder / "lock", time.monotonic() + patience_s
-    while not (file := _take(path)):
+    while not (file := take(path)):
         if time.monotonic() > deadline_s:
             owner = path.read_text(encoding="utf-8").strip() or "an unknown process"
             raise Busy(f"{folder}: another run is at work here ({owner}); wait for it or stop it")
@@ -37,7 +38,7 @@ def locked(folder: Path, patience_s: float = PATIENCE_S) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def _take(path: Path) -> TextIO | None:
+def take(path: Path) -> Held | None:
     """The open, locked file; None if another process has it, or has just removed it."""
     file = path.open("a", encoding="utf-8")
     try:

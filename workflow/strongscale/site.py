@@ -10,6 +10,8 @@ from typing import Annotated
 from strongscale.errors import UserError
 from strongscale.schema import AT_LEAST_1, Between, build
 
+USUAL = "site.yaml"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
@@ -44,14 +46,15 @@ class Site:
                 raise UserError(f"{name}: {value!r} is not allowed; allowed: letters, digits and _-./+")
 
 
-def read(path: Path) -> Site:
-    """The site's values; all of them have a default, and the file may be missing."""
+def read(named: str | None) -> Site:
+    """The site's values; all of them have a default, and a file that nobody named may be missing."""
     import yaml  # not where it isn't needed: a compute node may lack it
 
+    path = Path(named or USUAL)
+    if named is None and not path.exists():
+        return Site()
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return Site()
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise UserError(f"{path}: can't be read ({' '.join(str(error).split())}); mend it") from None
     try:
