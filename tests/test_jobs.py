@@ -135,6 +135,12 @@ def test_a_scheduler_finds_the_key_mpi_even_for_one_rank(executor):
     assert jobs.resources_of(Job(), SITE, executor)["mpi"] == ""
 
 
+def test_who_deals_out_the_tasks_of_an_array_finds_no_such_key():
+    job, without = Job(ranks=2), jobs.resources_of(Job(ranks=2), SITE, "slurm-jobstep", deals_array=True)
+    assert without | {"mpi": "mpirun"} == jobs.resources_of(job, SITE, "slurm-jobstep")
+    assert "mpi" not in without
+
+
 @pytest.mark.parametrize("executor", [None, "local", "dryrun"])
 def test_this_machine_counts_gpus_and_memory(executor):
     assert jobs.resources_of(Job(ranks=3, gpus=1), SITE, executor) == {"gpu": 3, "mem_mb": 3000}

@@ -30,14 +30,12 @@ class ClusterError(RuntimeError):
 
 @dataclass(frozen=True)
 class Cluster:
-    """Nodes n1, n2, ..., whose cores and GPUs are pretended; partitions debug, short, high, low and low_cancel."""
+    """Nodes n1, n2, ..., whose cores and GPUs are pretended; partitions debug, high and low."""
 
     folder: Path = Path(tempfile.gettempdir()) / "strongscale-slurm"
     num_nodes: int = 2
     cpus: int = 64
     gpus: int = 4
-    short_minutes: int = 1
-    grace_s: int = 5
     kill_wait_s: int = 5
     control_port: int = 16817
 
@@ -241,7 +239,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("action", choices=("start", "stop", "install", "missing"))
     parser.add_argument("--folder", type=Path, default=Cluster.folder, help="state, logs and spool (%(default)s)")
-    for name in ("num_nodes", "cpus", "gpus", "short_minutes", "grace_s", "kill_wait_s"):
+    for name in ("num_nodes", "cpus", "gpus", "kill_wait_s"):
         option = f"--{name.replace('_', '-')}"
         parser.add_argument(option, type=int, default=getattr(Cluster, name), help="(%(default)s)")
     options = vars(parser.parse_args())

@@ -44,12 +44,16 @@ READABLE_TABLES = {
 }
 
 
+def executor_name():
+    """What runs the jobs; None before that is known."""
+    return workflow.executor_plugin and workflow.executor_plugin.name
+
+
 def check_scheduler():
     """End with one line where the profile's scheduler isn't on this machine: its plugin would end with a traceback."""
-    executor = workflow.executor_plugin and workflow.executor_plugin.name
-    submit = {"slurm": "sbatch", "lsf": "bsub"}.get(executor)
+    submit = {"slurm": "sbatch", "lsf": "bsub"}.get(executor_name())
     if submit and not find_own(submit):
-        sys.exit(f"{executor}: no {submit} on this machine; type this on a login node, or with --profile local")
+        sys.exit(f"{executor_name()}: no {submit} on this machine; type this on a login node, or with --profile local")
 
 
 def study_of(wildcards):
@@ -101,8 +105,8 @@ def job_resources(job_of):
 
     def resource(name):
         def value(wildcards, attempt):
-            executor = workflow.executor_plugin and workflow.executor_plugin.name
-            return jobs.resources_of(job_of(wildcards, attempt), SITE, executor).get(name)
+            deals_array = bool(getattr(workflow.executor_settings, "array_execs", None))
+            return jobs.resources_of(job_of(wildcards, attempt), SITE, executor_name(), deals_array).get(name)
 
         return value
 

@@ -117,9 +117,13 @@ SCHEDULERS = {"slurm": for_slurm, "slurm-jobstep": for_slurm, "lsf": for_lsf}
 """By the name of the executor; slurm-jobstep is the one inside a Slurm job, which must find `mpi` there too."""
 
 
-def resources_of(job: Job, site: Site, executor: str | None) -> dict[str, Any]:
-    """The resources that the executor of this name asks for; all the others run jobs on this machine."""
-    return SCHEDULERS.get(executor or "", for_local)(job, site)
+def resources_of(job: Job, site: Site, executor: str | None, deals_array: bool = False) -> dict[str, Any]:
+    """The resources that the executor of this name asks for; all the others run jobs on this machine.
+
+    Where the executor deals out the tasks of an array it must not find `mpi`, or all of them would run the first cell.
+    """
+    resources = SCHEDULERS.get(executor or "", for_local)(job, site)
+    return {name: value for name, value in resources.items() if not (deals_array and name == "mpi")}
 
 
 def prelude(site: Site) -> str:
