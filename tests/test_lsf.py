@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, environment, rows
 from workflow_fixtures import command
+
+from strongscale.files import read_json
 
 BIN = ROOT / "tests" / "lsf" / "bin"
 DEADLINE_S = 120
@@ -28,7 +31,12 @@ studies:
     training: {batch_size: 8, learning_rate: 0.001, target: null, max_epochs: 60, reduction: exact, microbatch: 2}
     checkpoints: {every_epochs: 3, every_s: 0.1}
     job: {minutes: 30, memory_mb: 400}
+  long:
+    like: tiny
+    strategies: {strong: {workers: [1]}}
+    training: {max_epochs: 400}
 """
+LONG = "results/long/cells/sequential/01workers/seed1"
 CELLS = [f"results/tiny/cells/{cell}/seed1" for cell in ("sequential/01workers", "strong/02workers", "weak/02workers")]
 RESULTS = [f"{cell}/result.json" for cell in CELLS]
 pytestmark = pytest.mark.slow
@@ -37,12 +45,12 @@ pytestmark = pytest.mark.slow
 class Lsf:
     """The stand-in, and Snakemake with it."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *options):
         self.folder = folder
         self.environment = environment()
         path = f"{BIN}{os.pathsep}{self.environment['PATH']}"
         self.environment |= {"LSF_DOUBLE_STATE": str(folder / "lsf"), "PATH": path}
-        self.call("lsf_double", "start", "--kill-delay-s", "1")
+        self.call("lsf_double", "start", "--kill-delay-s", "1", *options)
 
     def call(self, *arguments):
         done = subprocess.run(arguments, env=self.environment, cwd=self.folder, capture_output=True, text=True)
@@ -66,16 +74,18 @@ def calm(tmp_path_factory):
     """The study made on this machine."""
     folder = tmp_path_factory.mktemp("calm")
     (folder / "tiny.yaml").write_text(CONFIG)
-    subprocess.run(command(folder, "--", *RESULTS), env=environment(), cwd=folder, check=True, capture_output=True)
+    targets = [*RESULTS, f"{LONG}/result.json"]
+    subprocess.run(command(folder, "--", *targets), env=environment(), cwd=folder, check=True, capture_output=True)
     return folder
 
 
 @pytest.fixture
-def lsf(calm, tmp_path):
+def lsf(request, calm, tmp_path):
     """A stand-in, and a folder with the data set but without cells."""
     shutil.copytree(calm, tmp_path / "work")
-    shutil.rmtree(tmp_path / "work" / "results" / "tiny")
-    cluster = Lsf(tmp_path / "work")
+    for study in ("tiny", "long"):
+        shutil.rmtree(tmp_path / "work" / "results" / study)
+    cluster = Lsf(tmp_path / "work", *getattr(request, "param", ()))
     yield cluster
     cluster.call("lsf_double", "stop")
 
@@ -85,8 +95,15 @@ def start(lsf, *results):
     quick = [sys.executable, ROOT / "tests" / "quick_snakemake.py", "--snakefile", ROOT / "Snakefile"]
     quick += ["--profile", ROOT / "profiles" / "lsf", "--directory", lsf.folder, "--configfile", "tiny.yaml"]
     quick += ["--latency-wait", "5", "--", *results]
-    log = (lsf.folder / "log").open("w")
-    return subprocess.Popen(list(map(str, quick)), cwd=lsf.folder, env=lsf.environment, stdout=log, stderr=log)
+    with (lsf.folder / "log").open("w") as log:
+        return subprocess.Popen(
+            list(map(str, quick)),
+            cwd=lsf.folder,
+            env=lsf.environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
 
 
 def wait_until(condition, process, folder):
@@ -101,10 +118,10 @@ def finish(lsf, process):
     assert process.wait(timeout=DEADLINE_S) == 0, (lsf.folder / "log").read_text()
 
 
-def trains(cell):
-    """Whether a cell's run has written an epoch."""
+def trains(cell, epochs=1):
+    """Whether a cell's run has written so many epochs."""
     path = Path(cell, "epochs.csv")
-    return path.exists() and len(path.read_text().splitlines()) > 1
+    return path.exists() and len(path.read_text().splitlines()) > epochs
 
 
 def same_bits(lsf, calm, cells):
@@ -132,3 +149,37 @@ def test_a_job_unknown_for_a_while_and_a_silent_bjobs_change_nothing(lsf, calm):
     finish(lsf, process)
     assert list(lsf.states()) == ["1"]
     assert same_bits(lsf, calm, CELLS[:1])
+
+
+@pytest.mark.parametrize("lsf", [("--minute-s", "0.35")], indirect=True)
+def test_a_cell_that_reaches_its_run_limit_goes_on_in_another_job(lsf, calm):
+    finish(lsf, start(lsf, f"{LONG}/result.json"))
+    assert list(lsf.states().values())[:1] == ["EXIT"]
+    assert read_json(lsf.folder / LONG / "result.json")["attempts"] > 1
+    assert same_bits(lsf, calm, [LONG])
+
+
+def test_a_cell_goes_on_when_its_host_is_lost(lsf, calm):
+    process = start(lsf, f"{LONG}/result.json")
+    wait_until(lambda: trains(lsf.folder / LONG, 20), process, lsf.folder)
+    lsf.call("lsf_double", "lose", "h1")
+    assert lsf.states() == {"1": "UNKWN"}
+    time.sleep(2)
+    assert lsf.states() == {"1": "UNKWN"}  # no second copy while nobody knows
+    lsf.call("lsf_double", "restore", "h1")
+    finish(lsf, process)
+    assert lsf.states() == {"1": "EXIT", "2": "DONE"}
+    assert read_json(lsf.folder / LONG / "result.json")["attempts"] == 2
+    assert same_bits(lsf, calm, [LONG])
+
+
+def test_a_job_that_outlives_snakemake_and_its_second_copy_do_not_write_one_folder(lsf, calm):
+    first = start(lsf, f"{LONG}/result.json")
+    wait_until(lambda: trains(lsf.folder / LONG, 20), first, lsf.folder)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    finish(lsf, start(lsf, f"{LONG}/result.json"))
+    assert lsf.states() == {"1": "DONE", "2": "DONE"}
+    assert read_json(lsf.folder / LONG / "result.json")["attempts"] == 1
+    assert "done already, by another run" in (lsf.folder / LONG / "train.log").read_text()
+    assert same_bits(lsf, calm, [LONG])
