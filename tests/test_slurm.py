@@ -228,12 +228,10 @@ def test_a_preempted_cell_goes_on_where_it_was(work, local):
     folder = (work / result_path("preempted", SEQUENTIAL)).parent
     with running(work, result_path("preempted", SEQUENTIAL)) as process:
         job = job_in_training(folder, process)
-        urgent = ["--partition=high", "--nodes=2", "--exclusive", "--time=2", "--output=/dev/null", "--wrap=sleep 3"]
-        other = slurm("sbatch", "--parsable", *urgent)
-        wait_until(
-            lambda: slurm("squeue", "-h", "-j", job, "-o", "%T") != "RUNNING", "the job is not preempted", process
-        )
-        wait_until(lambda: slurm("squeue", "-h", "-j", other, "-o", "%T") == "COMPLETED", "the urgent job", process)
+        place = slurm("squeue", "-h", "-j", job, "-o", "%N")
+        urgent = ["--partition=high", f"--nodelist={place}", "--exclusive", "--output=/dev/null", "--wrap=sleep 3"]
+        slurm("sbatch", *urgent)
+        wait_until(lambda: slurm("squeue", "-h", "-j", job, "-o", "%T") == "PENDING", "it is not preempted", process)
     assert same_bits(work, "preempted", local, "undisturbed_long", SEQUENTIAL)
     assert read_json(folder / "result.json")["attempts"] > 1
 
