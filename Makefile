@@ -13,8 +13,8 @@ test: .venv/complete check  ## lint, types and all tests
 	python -m pytest
 
 test-slurm: .venv/complete  ## the workflow on a real Slurm of this machine; as root it installs what that needs
-	python tests/slurm/cluster.py missing || python tests/slurm/cluster.py install
-	python -m pytest -m slurm tests/test_slurm.py
+	-python tests/slurm/cluster.py install
+	python -m pytest -m slurm -rs tests/test_slurm.py
 
 check: .venv/complete
 	ruff check . && ruff format --check . && snakefmt --check Snakefile workflow/rules && mypy

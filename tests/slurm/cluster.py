@@ -114,9 +114,7 @@ def missing() -> str:
     if os.geteuid() != 0:
         return "Slurm's daemons need root: run as root"
     if lacking:
-        return (
-            f"{', '.join(lacking)} not found: run 'python tests/slurm/cluster.py install' (Debian's packages, as root)"
-        )
+        return f"{', '.join(lacking)} not found: they come with Debian's packages {', '.join(PACKAGES)}"
     if foreign := [
         name for name in ("slurm.conf", "gres.conf") if (ETC / name).exists() and not made_by_us(ETC / name)
     ]:
@@ -130,11 +128,15 @@ def made_by_us(path: Path) -> bool:
 
 
 def install() -> None:
-    """Install Debian's packages."""
+    """Install Debian's packages, where commands are missing and this user may."""
+    if all(shutil.which(name) for name in COMMANDS):
+        return
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise ClusterError(missing())
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    subprocess.run(["apt-get", "update", "-qq"], check=True, env=environment)
-    install_command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES]
-    subprocess.run(install_command, check=True, env=environment)
+    for arguments in (["update"], ["install", "-y", "--no-install-recommends", *PACKAGES]):
+        if subprocess.run(["apt-get", "-qq", *arguments], env=environment).returncode:
+            raise ClusterError(f"apt-get {arguments[0]} failed: {', '.join(PACKAGES)} can't be installed here")
 
 
 def stop() -> None:
