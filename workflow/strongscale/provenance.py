@@ -22,7 +22,17 @@ WITHOUT_EFFECT = (
         "reconstruct.py",
         "prepare.py",
     ),
-    *("launch.py", "launchers.py", "jobs.py", "site.py", "scheduler", "failure.py", "lock.py", "interrupt.py"),
+    *(
+        "launch.py",
+        "launchers.py",
+        "gpus.py",
+        "jobs.py",
+        "site.py",
+        "scheduler",
+        "failure.py",
+        "lock.py",
+        "interrupt.py",
+    ),
 )
 DECIDING = ("torch", "numpy", "mpi4py", "openmpi")
 

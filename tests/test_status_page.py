@@ -1,0 +1,205 @@
+"""What is going on in a study, on a page: the matrix, hours, what runs and what failed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import environment
+from status_fixtures import NOW, Life, make_study, status_of
+
+from strongscale.cells import Cell, all_cells
+from strongscale.errors import UserError
+from strongscale.status import __main__ as command
+from strongscale.status.page import Page
+from strongscale.status.snapshot import take
+from strongscale.status.state import duration
+
+
+def test_hours_are_ranks_times_hours_of_finished_and_unfinished_cells(study):
+    Life(study[1]).ended()  # 2 ranks, 1 hour
+    Life(study[1], Cell("small", "strong", 4, 1)).locked(NOW - 9).beat(NOW, lived_s=1800.0)
+    hours = take(study[1], NOW).hours
+    assert (hours.unit, hours.spent) == ("GPU-hours", pytest.approx(4.0))
+
+
+def test_hours_to_come_are_unknown_until_a_cell_has_finished(study):
+    assert take(study[1], NOW).hours.to_come is None
+    assert "unknown, for nothing has finished" in Page().write(take(study[1], NOW))
+
+
+def test_hours_to_come_take_the_cells_of_the_same_strategy_first(study):
+    Life(study[1]).ended()  # weak: 2 GPU-hours
+    Life(study[1], Cell("small", "strong", 2, 1)).ended(time_s=8 * 3600 - 10.0)  # strong: 16
+    # still to come: weak at 4 workers (2), strong at 4 (16), sequential: the median of both (9)
+    assert take(study[1], NOW).hours.to_come == pytest.approx(2 + 16 + 9)
+
+
+def test_a_run_takes_no_longer_than_all_its_epochs(study):
+    for cell in all_cells("small", study[0]):
+        Life(study[1], cell).ended(time_s=36000.0)
+    running = Life(study[1]).locked(NOW - 9).beat(NOW, lived_s=390.0).epochs(39, at=NOW)
+    (running.folder / "result.json").unlink()
+    assert take(study[1], NOW).hours.to_come == pytest.approx(2 * 10 / 3600)
+
+
+def test_modelled_seconds_arent_taken_for_hours(tmp_path):
+    _, folder = make_study(tmp_path / "results", clock="emulated", max_ranks=1)
+    life = Life(folder).ended(clock="emulated", ranks=1, time_s=1e9)
+    assert take(folder, NOW).hours.num_unknown == 1
+    life.write("benchmark.tsv", "s\th:m:s\n7200.0\t2:00:00\n")
+    hours = take(folder, NOW).hours
+    assert (hours.unit, hours.spent, hours.num_unknown) == ("rank-hours", pytest.approx(2.0), 0)
+
+
+def test_seeds_are_counted_by_state_in_one_place_of_the_matrix(tmp_path):
+    _, folder = make_study(tmp_path / "results", seeds=[1, 2, 3], workers=[1, 2])
+    for seed in (1, 2, 3):
+        Life(folder, Cell("small", "strong", 2, seed)).ended()
+    for seed in (1, 2):
+        Life(folder, Cell("small", "weak", 2, seed)).ended("exhausted")
+    lines = Page().write(take(folder, NOW)).splitlines()
+    place = next(number for number, line in enumerate(lines) if line.startswith("weak"))
+    assert lines[place].split() == ["weak", "exhausted", "2/3"]
+    assert lines[place + 1].split() == ["waiting", "1/3"]
+    assert lines[place - 1].split() == ["strong", "converged", "3/3"]
+
+
+def test_a_page_lists_what_runs_and_failed_with_the_log_to_read(study):
+    Life(study[1]).submitted(NOW - 90).locked(NOW - 9).beat(NOW).failed(NOW)
+    Life(study[1], Cell("small", "strong", 4, 1)).locked(NOW - 9).beat(NOW)
+    text = Page().write(take(study[1], NOW))
+    assert "weak, 2 workers, seed 1: rank 1 on host node7 failed: RuntimeError" in text
+    assert f"    log: {study[1]}/cells/weak/02workers/seed1/train.log\n    log: logs/1234.log" in text
+    assert "strong, 4 workers, seed 1: epoch 1 of 40" in text
+    assert "5 cells: 1 running, 1 failed, 3 waiting" in text
+
+
+@pytest.mark.parametrize("seeds", [[1], [1, 2, 3], list(range(12))])
+def test_a_page_fits_in_a_hundred_columns(tmp_path, seeds):
+    strategies = {"strong": {}, "weak": {}, "linear": {}, "warmup10": {"kind": "warmup", "parameters": {"epochs": 10}}}
+    edge = {"rates": [0.000525, 0.0021]}
+    study, folder = make_study(
+        tmp_path / "results", strategies=strategies, workers=[1, 2, 4, 8, 16, 32], seeds=seeds, edge=edge
+    )
+    for cell in all_cells("small", study):
+        Life(folder, cell).failed(NOW, "many words " * 30).beat(NOW)
+    text = Page().write(take(folder, NOW))
+    assert max(len(line) for line in text.splitlines() if "log: " not in line) <= 100
+    assert text.count("workers   ") == 1
+
+
+def test_a_wide_matrix_goes_on_below(tmp_path):
+    workers = [1, *range(2, 22)]
+    study, folder = make_study(tmp_path / "results", workers=workers)
+    for cell in all_cells("small", study):
+        Life(folder, cell).ended()
+    lines = Page(60).write(take(folder, NOW)).splitlines()
+    heads = [line.split()[1:] for line in lines if line.startswith("workers")]
+    assert [int(head) for line in heads for head in line] == workers
+    assert max(map(len, lines)) <= 60
+
+
+def test_colour_is_asked_for(study):
+    snapshot = take(study[1], NOW)
+    assert "\x1b[" not in Page().write(snapshot)
+    assert "\x1b[2mwaiting" in Page(colour=True).write(snapshot)
+
+
+def test_a_study_that_was_renamed_is_still_read(study):
+    Life(study[1]).ended()
+    renamed = study[1].rename(study[1].with_name("elsewhere"))
+    assert status_of(renamed).state == "converged"
+
+
+@pytest.mark.parametrize("text", [None, "{", "{}", '{"name": "small", "workers": 3}'])
+def test_a_folder_that_is_no_study_is_told_in_one_line(tmp_path, text):
+    if text is not None:
+        (tmp_path / "study.json").write_text(text)
+    with pytest.raises(UserError, match=str(tmp_path)) as told:
+        take(tmp_path, NOW)
+    assert "\n" not in str(told.value)
+
+
+def test_the_command_line_writes_text_or_json(study, capsys):
+    Life(study[1]).ended()
+    command.main([str(study[1])])
+    assert "5 cells: 1 converged, 4 waiting" in capsys.readouterr().out
+    command.main([str(study[1]), "--json"])
+    table = json.loads(capsys.readouterr().out)
+    assert table["states"] == {"converged": 1, "waiting": 4}
+    assert {cell["state"] for cell in table["cells"] if cell["strategy"] == "weak"} == {"converged", "waiting"}
+
+
+def test_a_watch_redraws_a_terminal_and_ends_at_ctrl_c(study, capsys, monkeypatch):
+    naps = []
+
+    def nap(seconds):
+        naps.append(seconds)
+        if len(naps) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(command.time, "sleep", nap)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    command.main([str(study[1]), "--watch", "3"])
+    assert naps == [3.0, 3.0]
+    assert capsys.readouterr().out.count(command.CLEAR + "study small") == 2
+
+
+def test_a_watch_into_a_file_writes_a_line_of_json_a_period(study, capsys, monkeypatch):
+    def nap(seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command.time, "sleep", nap)
+    command.main([str(study[1]), "--watch", "--json"])
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1
+    assert json.loads(out)["study"] == "small"
+
+
+@pytest.mark.parametrize("period", ["0", "-1", "often", "nan"])
+def test_a_period_that_is_none_is_refused(study, capsys, period):
+    with pytest.raises(SystemExit):
+        command.main([str(study[1]), f"--watch={period}"])
+    assert "--watch" in capsys.readouterr().err
+
+
+def test_no_colour_is_respected_on_a_terminal(study, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[" not in command.show(study[1], as_json=False)
+    monkeypatch.delenv("NO_COLOR")
+    assert "\x1b[" in command.show(study[1], as_json=False)
+
+
+def test_nothing_beyond_the_standard_library_is_imported(study):
+    code = (
+        "import sys; from strongscale.status.__main__ import main; main(sys.argv[1:]); "
+        "sys.exit(str([name for name in sys.modules if name.partition('.')[0] not in "
+        "{*sys.stdlib_module_names, 'strongscale', '__main__'} and not name.startswith('__')]))"
+    )
+    options = ["-S", "-c", code, str(study[1])]  # -S: without installed packages
+    done = subprocess.run([sys.executable, *options], env=environment(), capture_output=True, text=True, timeout=30)
+    assert done.stderr.strip() == "[]"
+    assert "5 cells" in done.stdout
+
+
+def test_the_module_is_a_command_that_fails_in_one_line(tmp_path):
+    call = [sys.executable, "-m", "strongscale.status", str(tmp_path)]
+    done = subprocess.run(call, env=environment(), capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "no study" in done.stderr
+
+
+def test_durations_are_told_in_the_unit_that_fits():
+    told = [duration(seconds) for seconds in (0.5, 45, 150, 3600 * 3.4, 86400 * 2.1, -3)]
+    assert told == ["0.5 s", "45 s", "2 min", "3.4 h", "2.1 days", "0.0 s"]
+
+
+QUICK = Path(__file__).parents[1] / "results/quick"
+
+
+@pytest.mark.skipif(not (QUICK / "study.json").exists(), reason="needs the study quick")
+def test_the_study_of_this_tree_is_read():
+    assert "study quick" in Page().write(take(QUICK, NOW))
