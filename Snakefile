@@ -10,7 +10,7 @@ min_version("9.0")
 BASE = Path(workflow.basedir)
 sys.path.insert(0, str(BASE / "workflow"))
 
-from strongscale.config import parse as parse_config
+from strongscale.config_file import parse as parse_config
 from strongscale.errors import UserError
 from strongscale.scheduler.own import stand_in_front
 from strongscale.site import read as read_site

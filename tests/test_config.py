@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from strongscale import cells
-from strongscale.config import Study, parse
+from strongscale.config import Study
+from strongscale.config_file import parse
 from strongscale.errors import UserError
 from strongscale.schema import build, plain
 

@@ -16,6 +16,7 @@ WITHOUT_EFFECT = (
         "data",
         "status",
         "synthesis",
+        "config_file.py",
         "settings_page.py",
         "exactness.py",
         "edge.py",

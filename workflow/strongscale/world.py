@@ -119,8 +119,10 @@ class MPIWorld(World):
         return list(self._comm.allgather(value))
 
     def largest(self, value: int) -> int:
-        """The largest of the ranks' numbers: one small all-reduce."""
-        return int(self._comm.allreduce(value, self._mpi.MAX))
+        """The largest of the ranks' numbers: one small all-reduce, after every step."""
+        numbers = np.array([value])
+        self._comm.Allreduce(self._mpi.IN_PLACE, numbers, self._mpi.MAX)
+        return int(numbers[0])
 
     def close(self) -> None:
         """Tear NCCL down; MPI ends with the process."""
