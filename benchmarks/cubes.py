@@ -1,6 +1,5 @@
 """From scans to cubes: this package against resampling with SimpleITK and MONAI, in seconds, memory and voxels."""
 
-import argparse
 import csv
 import importlib
 import json
@@ -211,14 +210,11 @@ def page(
 
 def main(arguments: list[str]) -> None:
     """Measure, and write cubes.md and cubes.csv."""
-    parser = argparse.ArgumentParser(prog="benchmarks.cubes", description=main.__doc__)
+    parser = frame.parser("cubes", main.__doc__, repeats=5)
     parser.add_argument("--scans", type=int, default=4, help="each takes about 0.5 GB of disk, in three forms")
-    parser.add_argument("--repeats", type=int, default=5, help="rounds that count")
-    parser.add_argument("--quick", action="store_true", help="tiny scans: shows that it runs; its figures mean nothing")
-    parser.add_argument("--output", type=Path, help="folder to write; default: docs/benchmarks, or results if quick")
     options = parser.parse_args(arguments)
     shape_ZYX = QUICK_SHAPE_ZYX if options.quick else SHAPE_ZYX
-    output = options.output or Path("results" if options.quick else "docs", "benchmarks")
+    output = frame.folder_of(options)
     facts = frame.machine(PACKAGES)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

@@ -4,6 +4,7 @@ Seconds differ from machine to machine and from hour to hour; what counts are ra
 each taken within one round, so that whatever slowed the machine slowed both.
 """
 
+import argparse
 import csv
 import importlib.metadata
 import json
@@ -178,6 +179,20 @@ def installed(package: str) -> bool:
     except importlib.metadata.PackageNotFoundError:
         return False
     return True
+
+
+def parser(name: str, description: str | None, repeats: int) -> argparse.ArgumentParser:
+    """The options that all benchmarks have; `folder_of` says where to write."""
+    created = argparse.ArgumentParser(prog=f"benchmarks.{name}", description=description)
+    created.add_argument("--repeats", type=int, default=repeats, help="rounds that count")
+    created.add_argument("--quick", action="store_true", help="tiny: shows that it runs; its figures mean nothing")
+    created.add_argument("--output", type=Path, help="folder to write; default: docs/benchmarks, or results if quick")
+    return created
+
+
+def folder_of(options: argparse.Namespace) -> Path:
+    """Where to write."""
+    return options.output or Path("results" if options.quick else "docs", "benchmarks")
 
 
 def _processor() -> str:

@@ -236,10 +236,7 @@ def page(names: list[str], command: str) -> frame.Page:
 
 def main(arguments: list[str]) -> None:
     """Measure, and write ranks.md and ranks.csv."""
-    parser = argparse.ArgumentParser(prog="benchmarks.ranks", description=main.__doc__)
-    parser.add_argument("--repeats", type=int, default=7, help="rounds that count")
-    parser.add_argument("--quick", action="store_true", help="a tiny model: its figures mean nothing")
-    parser.add_argument("--output", type=Path, help="folder to write; default: docs/benchmarks, or results if quick")
+    parser = frame.parser("ranks", main.__doc__, repeats=7)
     for name in ("--rank-of", "--folder", "--batch", "--steps"):
         parser.add_argument(name, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -263,7 +260,7 @@ def main(arguments: list[str]) -> None:
         facts = frame.machine(PACKAGES)
         summaries = frame.summarise(frame.take_turns(contenders, options.repeats))
     command = f"python -m benchmarks.ranks --repeats {options.repeats}" + " --quick" * options.quick
-    output = options.output or Path("results" if options.quick else "docs", "benchmarks")
+    output = frame.folder_of(options)
     frame.write(output, "ranks", page(list(contenders), command), summaries, facts)
 
 

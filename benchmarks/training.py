@@ -379,14 +379,9 @@ def measure_on(device: str, folder: Path, output: Path, options: argparse.Namesp
 
 def main(arguments: list[str]) -> None:
     """Measure, and write training.md and training.csv, and training_cuda.* where there is a GPU."""
-    parser = argparse.ArgumentParser(prog="benchmarks.training", description=main.__doc__)
-    parser.add_argument("--repeats", type=int, default=21, help="rounds that count")
-    parser.add_argument(
-        "--quick", action="store_true", help="a tiny model: shows that it runs; its figures mean nothing"
-    )
-    parser.add_argument("--output", type=Path, help="folder to write; default: docs/benchmarks, or results if quick")
+    parser = frame.parser("training", main.__doc__, repeats=21)
     options = parser.parse_args(arguments)
-    output = options.output or Path("results" if options.quick else "docs", "benchmarks")
+    output = frame.folder_of(options)
     for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
         backend = "gloo" if device == "cpu" else "nccl"
         with tempfile.TemporaryDirectory() as folder:

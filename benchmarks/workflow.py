@@ -1,6 +1,5 @@
 """What Snakemake itself costs: planning a study, and doing it with cells that train nothing."""
 
-import argparse
 import os
 import sys
 import tempfile
@@ -100,10 +99,7 @@ def page(command: str) -> frame.Page:
 
 def main(arguments: list[str]) -> None:
     """Measure, and write workflow.md and workflow.csv."""
-    parser = argparse.ArgumentParser(prog="benchmarks.workflow", description=main.__doc__)
-    parser.add_argument("--repeats", type=int, default=3, help="rounds that count")
-    parser.add_argument("--quick", action="store_true", help="few cells: shows that it runs")
-    parser.add_argument("--output", type=Path, help="folder to write; default: docs/benchmarks, or results if quick")
+    parser = frame.parser("workflow", main.__doc__, repeats=3)
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -114,7 +110,7 @@ def main(arguments: list[str]) -> None:
         facts = frame.machine(PACKAGES)
         summaries = frame.summarise(frame.take_turns(contenders, options.repeats))
     command = f"python -m benchmarks.workflow --repeats {options.repeats}" + " --quick" * options.quick
-    output = options.output or Path("results" if options.quick else "docs", "benchmarks")
+    output = frame.folder_of(options)
     frame.write(output, "workflow", page(command), summaries, facts)
 
 

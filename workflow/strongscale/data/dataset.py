@@ -17,7 +17,7 @@ from strongscale.command import run
 from strongscale.config import Dataset
 from strongscale.data.ledger import STATES, join_parts
 from strongscale.data.split import validation_scans
-from strongscale.data.tables import read_table
+from strongscale.data.tables import read_array, read_table
 from strongscale.errors import UserError
 from strongscale.files import atomic, read_json, write_json
 from strongscale.schema import build
@@ -42,7 +42,7 @@ class Samples:
 def load(folder: Path) -> Samples:
     """Load a data set and check that it is the one its dataset.json describes."""
     summary = read_json(folder / "dataset.json")
-    cubes_NDHW = _load_array(folder / "cubes.npy")
+    cubes_NDHW = read_array(folder / "cubes.npy")
     split = read_table(folder / "manifest.csv")["split"].to_numpy(dtype=str)
     if digest(cubes_NDHW, split) != summary["hash"]:
         raise UserError(f"{folder}: the cubes or their split aren't those of dataset.json; remove it and run again")
@@ -74,7 +74,7 @@ def join(parts: Sequence[Path], ledger: pd.DataFrame, settings: Dataset) -> tupl
     """All cubes (N, D, H, W) and their rows of the ledger with their `split`, whatever the order of the parts."""
     arrays, tables = [], []
     for path in parts:
-        table, array = read_table(path), _load_array(path.with_suffix(".npy"))
+        table, array = read_table(path), read_array(path.with_suffix(".npy"))
         table = table[table["state"] != "dropped"]
         expected = (len(table), *(settings.cubes.voxels,) * 3)
         if array.shape != expected:
@@ -109,16 +109,6 @@ def summarise(cubes_NDHW: NDArray[np.float32], table: pd.DataFrame, settings: Da
         "null_loss": {name: null_loss(cubes_NDHW[split == name]) for name in SPLITS},
         "states": {state: int((table["state"] == state).sum()) for state in STATES[:-1]},
     }
-
-
-def _load_array(path: Path) -> NDArray[np.float32]:
-    try:
-        array: NDArray[np.float32] = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; make it again") from None
-    except (ValueError, EOFError) as error:
-        raise UserError(f"{path}: not a whole array ({error}); remove it and run again") from None
-    return array
 
 
 def main(arguments: list[str]) -> None:

@@ -1,9 +1,11 @@
-"""Read the tables that stages of this package wrote."""
+"""Read the tables and arrays that stages of this package wrote."""
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from strongscale.errors import UserError
 
@@ -25,3 +27,14 @@ def read_table(path: Path) -> pd.DataFrame:
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a table."""
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def read_array(path: Path) -> NDArray[np.float32]:
+    """An array that a stage wrote."""
+    try:
+        array: NDArray[np.float32] = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; make it again") from None
+    except (ValueError, EOFError) as error:
+        raise UserError(f"{path}: not a whole array ({error}); remove it and run again") from None
+    return array

@@ -4,9 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from strongscale.analysis.output import write_csv
 from strongscale.analysis.style import save, theme
@@ -17,7 +15,7 @@ from strongscale.data.quality.duplicates import find_duplicates
 from strongscale.data.quality.figure import quality_figure
 from strongscale.data.quality.montage import montage
 from strongscale.data.quality.page import sections, write_page
-from strongscale.data.tables import read_table, records
+from strongscale.data.tables import read_array, read_table, records
 from strongscale.errors import UserError
 from strongscale.files import read_json
 
@@ -62,7 +60,7 @@ def read(folder: Path) -> DataSet:
     manifest = _read_columns(folder / "manifest.csv", MANIFEST_COLUMNS)
     ledger = _read_columns(folder / "ledger.csv", LEDGER_COLUMNS)
     ledger = ledger.assign(lost=ledger["lost"].astype(str) == "True")
-    cubes_NDHW = _read_cubes(folder / "cubes.npy")
+    cubes_NDHW = read_array(folder / "cubes.npy")
     if digest(cubes_NDHW, manifest["split"].to_numpy(dtype=str)) != summary["hash"]:
         raise UserError(f"{folder}: the cubes or their split aren't those of dataset.json; remove it and run again")
     return DataSet(folder.resolve().name, cubes_NDHW, manifest, ledger, totals, summary)
@@ -82,16 +80,6 @@ def _read_columns(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     if missing:
         raise UserError(f"{path}: no column {missing[0]}; remove it and run again")
     return table
-
-
-def _read_cubes(path: Path) -> NDArray[np.float32]:
-    try:
-        cubes: NDArray[np.float32] = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; make the data set again") from None
-    except (ValueError, EOFError) as error:
-        raise UserError(f"{path}: not a whole array ({error}); remove it and run again") from None
-    return cubes
 
 
 if __name__ == "__main__":
