@@ -45,12 +45,12 @@ pytestmark = pytest.mark.slow
 class Lsf:
     """The stand-in, and Snakemake with it."""
 
-    def __init__(self, folder, *options):
+    def __init__(self, folder):
         self.folder = folder
         self.environment = environment()
         path = f"{BIN}{os.pathsep}{self.environment['PATH']}"
         self.environment |= {"LSF_DOUBLE_STATE": str(folder / "lsf"), "PATH": path}
-        self.call("lsf_double", "start", "--kill-delay-s", "1", *options)
+        self.call("lsf_double", "start", "--kill-delay-s", "1")
 
     def call(self, *arguments):
         done = subprocess.run(arguments, env=self.environment, cwd=self.folder, capture_output=True, text=True)
@@ -80,12 +80,12 @@ def calm(tmp_path_factory):
 
 
 @pytest.fixture
-def lsf(request, calm, tmp_path):
+def lsf(calm, tmp_path):
     """A stand-in, and a folder with the data set but without cells."""
     shutil.copytree(calm, tmp_path / "work")
     for study in ("tiny", "long"):
         shutil.rmtree(tmp_path / "work" / "results" / study)
-    cluster = Lsf(tmp_path / "work", *getattr(request, "param", ()))
+    cluster = Lsf(tmp_path / "work")
     yield cluster
     cluster.call("lsf_double", "stop")
 
@@ -151,11 +151,13 @@ def test_a_job_unknown_for_a_while_and_a_silent_bjobs_change_nothing(lsf, calm):
     assert same_bits(lsf, calm, CELLS[:1])
 
 
-@pytest.mark.parametrize("lsf", [("--minute-s", "0.35")], indirect=True)
 def test_a_cell_that_reaches_its_run_limit_goes_on_in_another_job(lsf, calm):
-    finish(lsf, start(lsf, f"{LONG}/result.json"))
-    assert list(lsf.states().values())[:1] == ["EXIT"]
-    assert read_json(lsf.folder / LONG / "result.json")["attempts"] > 1
+    process = start(lsf, f"{LONG}/result.json")
+    wait_until(lambda: trains(lsf.folder / LONG, 20), process, lsf.folder)
+    lsf.call("lsf_double", "expire", "1")
+    finish(lsf, process)
+    assert lsf.states() == {"1": "EXIT", "2": "DONE"}
+    assert read_json(lsf.folder / LONG / "result.json")["attempts"] == 2
     assert same_bits(lsf, calm, [LONG])
 
 

@@ -122,7 +122,12 @@ def control(arguments: list[str]) -> None:
     show.add_argument(
         "state", choices=("PEND", "RUN", "DONE", "EXIT", *["PSUSP", "USUSP", "SSUSP", "UNKWN", "ZOMBI", "real"])
     )
-    for name, what in (("suspend", "stop a job's processes"), ("resume", "let them go on")):
+    more = (
+        ("suspend", "stop a job's processes"),
+        ("resume", "let them go on"),
+        ("expire", "end a job's run limit now"),
+    )
+    for name, what in more:
         actions.add_parser(name, help=what).add_argument("job", type=int)
     for name, what in (("lose", "lose a host with all that runs on it"), ("restore", "have it back")):
         actions.add_parser(name, help=what).add_argument("host")

@@ -139,6 +139,13 @@ class Daemon:
         self.change(victim, {"USUSP": "RUN", "PSUSP": "PEND"}.get(victim.state, victim.state))
         return {}
 
+    def do_expire(self, job: int) -> dict[str, Any]:
+        """Let a running job's limit be reached now."""
+        victim = self.job(job)
+        assert victim.request.limit is not None
+        victim.started_s = time.monotonic() - victim.request.limit * self.settings.minute_s
+        return {}
+
     def do_lose(self, host: str) -> dict[str, Any]:
         """Lose a host: its jobs are dead, and LSF knows nothing of them, or starts the rerunnable ones again."""
         self.lost.add(host)
