@@ -35,6 +35,8 @@ bench: .venv/complete  ## against what others use, as ratios: docs/benchmarks
 	pip install --quiet --disable-pip-version-check --no-deps --requirement envs/bench.txt
 	PYTHONPATH=workflow python -m benchmarks.cubes --scans 4 --repeats 5
 	PYTHONPATH=workflow python -m benchmarks.training
+	PYTHONPATH=workflow python -m benchmarks.ranks
+	PYTHONPATH=workflow python -m benchmarks.workflow
 
 status:  ## what is going on in a study
 	@PYTHONPATH=workflow python3 -m strongscale.status results/$(STUDY)

@@ -51,17 +51,18 @@ SAYS = {
     OURS: "`Trainer.step_once`, as in every run: the loss and its gradient from one kernel, all parameters and all "
     "gradients in one buffer each, fused Adam (at a rate of 0), bookkeeping of the clock and losses",
     EXACT: "the same with `reduction: exact`: micro-batches of 4, gradients added in a fixed tree",
-    PLAIN: "the same layers, `MixtureSameFamily(Categorical, MultivariateNormal(scale_tril))` evaluated on the voxels "
+    PLAIN: "the same layers, in PyTorch's own order in memory, `MixtureSameFamily(Categorical, MultivariateNormal(scale_tril))` evaluated on the voxels "
     "(without its checks of arguments), mean squared difference of logarithms, `torch.optim.Adam` over the list of "
     "parameters, in `DistributedDataParallel` of one rank",
     COMPILED: "that, through `torch.compile` with fixed shapes; its compiling isn't counted",
-    FLOOR: "forward and backward of the three convolutions to the sum of what they give: no dense layer, decoder, "
-    "loss or optimizer. The floor: nobody's step can be faster without other convolutions",
+    FLOOR: "forward and backward of our three convolutions, in our order in memory, to the sum of what they give: no dense "
+    "layer, decoder, loss or optimizer. The floor: nobody's step can be faster without other convolutions",
 }
 CAVEATS = (
     "One rank: no gradient travels, so these steps leave out what many workers add.",
     "The plain way isn't the best that could be written, it is what the library offers for such a mixture. Its cost is "
-    "the decoder's, which ours computes otherwise; the convolutions are the same code in all contenders.",
+    "the decoder's, which ours computes otherwise; the convolutions are the same code in all contenders, but for the order of "
+    "their weights in memory.",
     "Each turn begins with one step that isn't counted. A step's time on a busy machine is longer; the ratios move less.",
     "The cubes are random numbers: time doesn't depend on what they show.",
 )
@@ -74,7 +75,7 @@ class PlainDensity(nn.Module):
 
     def __init__(self, model: DeepDensity):
         super().__init__()
-        self.encoder = copy.deepcopy(model.encoder)
+        self.encoder = copy.deepcopy(model.encoder).to(memory_format=torch.contiguous_format)
         self.components, self.heads, self.shape = model.components, model.heads, model.shape
         self.smallest_sigma = model.smallest_sigma
         sizes = [size * self.components for size in self.heads]
@@ -207,7 +208,7 @@ def differences(trainer: Trainer, model: PlainDensity, batch: int) -> tuple[floa
     model.zero_grad()
     loss = plain_loss(model(cubes), cubes)
     loss.backward()
-    ours = trainer.flat.gradient
+    ours = torch.cat([gradient.flatten() for gradient in trainer.flat.split(trainer.flat.gradient)])
     gradient = float((model.flat_gradient() - ours).norm() / ours.norm())
     model.zero_grad()
     return abs(float(loss.detach()) - our_loss) / our_loss, gradient
@@ -323,7 +324,7 @@ def start_section(summaries: Sequence[frame.Summary], memory_mb: float, num_cube
         f"## Start and memory\n\nMedians of {summaries[0].repeats} rounds, from the start of a process to its end. *{START}*: "
         "`python -m strongscale.train` on 4 cubes with a tiny model: start, imports, reading, one step, an evaluation and "
         f"writing the result, so its first step comes earlier.\n\n{table}\n\nAn epoch on {num_cubes} cubes of {VOXELS}³ voxels (the study `quick` has 640), "
-        "with the whole model and `reduction: exact`, took {frame.short(memory_mb)} MB at its peak."
+        f"with the whole model and `reduction: exact`, took {frame.short(memory_mb)} MB at its peak."
     )
 
 

@@ -1,4 +1,7 @@
-"""All parameters of a model in one buffer and all gradients in another: one all-reduce, one optimizer pass."""
+"""All parameters of a model in one buffer and all gradients in another: one all-reduce, one optimizer pass.
+
+Each parameter keeps the order of its numbers in memory, so that a layer may choose one that it computes fast in.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,7 +15,8 @@ class FlatParameters:
 
     def __init__(self, model: nn.Module):
         self.parameters = parameters = list(model.parameters())
-        self.values = nn.Parameter(torch.cat([parameter.detach().flatten() for parameter in parameters]))
+        self.orders = [_order_in_memory(parameter) for parameter in parameters]
+        self.values = nn.Parameter(self._join([parameter.detach() for parameter in parameters]))
         self.values.grad = torch.zeros_like(self.values)
         for parameter, value, gradient in zip(
             parameters, self.split(self.values.data), self.split(self.values.grad), strict=True
@@ -28,12 +32,30 @@ class FlatParameters:
     def split(self, flat: Tensor) -> list[Tensor]:
         """Views of a flat tensor in the shapes of the parameters."""
         parts = flat.split([parameter.numel() for parameter in self.parameters])
-        return [part.view_as(parameter) for part, parameter in zip(parts, self.parameters, strict=True)]
+        return [
+            part.view([parameter.shape[axis] for axis in order]).permute(_inverse(order))
+            for part, parameter, order in zip(parts, self.parameters, self.orders, strict=True)
+        ]
 
     def fill_gradient(self, gradients: Sequence[Tensor]) -> None:
         """Copy gradients in the shapes of the parameters into the flat one."""
-        torch.cat([gradient.flatten() for gradient in gradients], out=self.gradient)
+        self._join(gradients, out=self.gradient)
+
+    def _join(self, tensors: Sequence[Tensor], out: Tensor | None = None) -> Tensor:
+        ordered = [tensor.permute(order).flatten() for tensor, order in zip(tensors, self.orders, strict=True)]
+        return torch.cat(ordered, out=out)
 
     def digest(self) -> str:
         """A short digest of the weights: equal only if every bit is."""
         return hashlib.sha256(self.values.detach().cpu().numpy().tobytes()).hexdigest()[:16]
+
+
+def _order_in_memory(parameter: Tensor) -> list[int]:
+    """The axes from the one of the longest strides to that of neighbours; those of one place alone come last."""
+    return sorted(
+        range(parameter.dim()), key=lambda axis: (parameter.stride(axis), parameter.shape[axis]), reverse=True
+    )
+
+
+def _inverse(order: Sequence[int]) -> list[int]:
+    return sorted(range(len(order)), key=order.__getitem__)

@@ -59,6 +59,8 @@ class Trainer:
         self.model = models.create(self.cell.model, self.training.shape[-1])
         self.model.initialise(torch.Generator().manual_seed(self.cell.seed))  # type: ignore[operator]
         self.model.to(self.device)
+        if self.device.type == "cpu":
+            models.lay_out(self.model)
         self.flat = FlatParameters(self.model)
         self.optimizer = torch.optim.Adam(
             [self.flat.values], betas=(settings.beta1, settings.beta2), eps=settings.epsilon, fused=True
