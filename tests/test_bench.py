@@ -156,11 +156,12 @@ def test_each_batch_size_becomes_a_figure_of_each_contender() -> None:
 
 
 def test_the_aims_of_the_step_are_held_against_what_was_found() -> None:
-    times = {training.OURS: 1.0, training.PLAIN: 11.0, training.FLOOR: 0.8}
+    times = {training.OURS: 1.0, training.PLAIN: 11.0, training.FLOOR: 0.8, training.PLAIN_FLOOR: 0.5}
     summaries = frame.summarise({name: [{"batch_32_ms": time}] for name, time in times.items()})
     lines = training.verdict(summaries, 32).splitlines()[2:]
     assert [line.split("|")[2:4] for line in lines] == [
         [" 1.25 times ", " reached "],
+        [" 2.00 times ", " **not reached** "],
         [" 11 times ", " **not reached** "],
     ]
 
