@@ -77,7 +77,9 @@ class PlainDensity(nn.Module):
 
     def __init__(self, model: DeepDensity):
         super().__init__()
-        self.encoder = copy.deepcopy(model.encoder).to(memory_format=torch.contiguous_format)
+        self.encoder = copy.deepcopy(model.encoder)
+        for parameter in self.encoder.parameters():
+            parameter.data = parameter.data.contiguous()
         self.components, self.heads, self.shape = model.components, model.heads, model.shape
         self.smallest_sigma = model.smallest_sigma
         sizes = [size * self.components for size in self.heads]

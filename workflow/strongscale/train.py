@@ -71,7 +71,6 @@ def prepare(folder: Path, ranks: World, *, any_ranks: bool = False, interrupt: I
         )
     torch.set_num_threads(cell.training.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # all of it is written before it is read
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     device = world.choose_device(cell.training.device, ranks.local_rank)
     ranks.connect(device)

@@ -38,6 +38,6 @@ def lay_out(model: "nn.Module") -> None:
 
     for module in model.modules():
         if isinstance(module, nn.Conv3d):
-            module.to(memory_format=channels_last_3d)
+            module.weight.data = module.weight.data.contiguous(memory_format=channels_last_3d)
         elif isinstance(module, nn.Linear):
             module.weight.data = module.weight.data.T.contiguous().T
