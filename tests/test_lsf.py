@@ -15,7 +15,7 @@ from workflow_fixtures import command
 from strongscale.files import read_json
 
 BIN = ROOT / "tests" / "lsf" / "bin"
-DEADLINE_S = 120
+DEADLINE_S = 300
 CONFIG = """
 study: tiny
 datasets:

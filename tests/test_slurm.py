@@ -49,7 +49,7 @@ SITE = {"gpus_per_host": 2, "cores_per_host": 2}
 SEQUENTIAL, STRONG = "sequential/01workers/seed1", "strong/02workers/seed1"
 TINY_CELLS = (SEQUENTIAL, STRONG, "strong/04workers/seed1", "weak/02workers/seed1")
 MANY_EPOCHS = 400
-DEADLINE_S = 180
+DEADLINE_S = 300
 LIMIT = {"minutes": 2, "memory_mb": 400}
 LEAVE_AFTER_S = 10
 

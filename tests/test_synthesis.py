@@ -28,7 +28,8 @@ def trained(run_cell):
     """A trained cell's folder, with its weights."""
     trainer = run_cell("sequential", max_epochs=20, learning_rate=0.01)
     folder = trainer.journal.path.parent
-    safetensors.torch.save_file(trainer.model.state_dict(), folder / "weights.safetensors")
+    weights = {name: value.contiguous() for name, value in trainer.model.state_dict().items()}
+    safetensors.torch.save_file(weights, folder / "weights.safetensors")
     return folder
 
 
