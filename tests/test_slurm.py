@@ -105,12 +105,12 @@ def start(folder, *targets):
 
 
 @contextlib.contextmanager
-def running(folder, *targets):
+def running(folder, *targets, deadline_s=DEADLINE_S):
     """Snakemake on Slurm while a test disturbs its cells; afterwards it must come to a good end."""
     process = start(folder, *targets)
     try:
         yield process
-        assert process.wait(timeout=DEADLINE_S) == 0, (folder / "snakemake.txt").read_text()[-4000:]
+        assert process.wait(timeout=deadline_s) == 0, (folder / "snakemake.txt").read_text()[-4000:]
     finally:
         abandon(process)
 
@@ -177,6 +177,21 @@ def work(cluster, local, tmp_path):
     return folder
 
 
+@pytest.fixture
+def quick(tmp_path):
+    """The study `quick` of fewer epochs on this machine: all its cells, its model and its data set."""
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    study = config["studies"]["quick"]
+    study["training"] |= {"target": {"sequential_epochs": 2}, "max_epochs": 4}
+    study["edge"]["epochs"] = 2
+    folder = tmp_path / "quick"
+    folder.mkdir()
+    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    done = subprocess.run(command(folder, "local"), env=environment(), cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return folder
+
+
 def same_bits(work, study, local, undisturbed, cell):
     """Whether a disturbed cell ended as the undisturbed one: every epoch once, its losses and digests of the weights."""
     ours, theirs = (
@@ -195,6 +210,21 @@ def test_a_whole_study_has_the_same_bits_as_without_a_scheduler(work, local):
         assert same_bits(work, "tiny", local, "tiny", cell)
     assert read_json(work / result_path("tiny", TINY_CELLS[2]))["ranks"] == 4
     assert (work / "results/tiny/figures/figure4.png").exists()
+
+
+def test_the_study_quick_has_the_same_bits_as_without_a_scheduler(cluster, quick, tmp_path):
+    folder = tmp_path / "work"
+    shutil.copytree(quick, folder)
+    shutil.rmtree(folder / "results" / "quick")
+    (folder / "site.yaml").write_text(yaml.safe_dump({"cores_per_host": 8}))
+    with running(folder, "all", deadline_s=1800):
+        pass
+    cells = [path.parent for path in (quick / "results/quick/cells").glob("*/*/*/result.json")]
+    assert len(cells) == 19
+    for cell in cells:
+        ours = folder / cell.relative_to(quick)
+        assert rows(ours) == rows(cell)
+        assert read_json(ours / "job.json")["scheduler"] == "slurm"
 
 
 def test_cells_that_are_cancelled_or_reach_their_limit_go_on_in_another_job(work, local):
