@@ -142,7 +142,7 @@ def test_when_lsf_is_away_a_job_that_is_not_there_runs(program, clock, tmp_path,
 def test_no_such_job_is_an_answer_of_bjobs(program, clock, tmp_path, capsys):
     status = lsf.bjobs(program("echo 'Job <x> is not found' >&2; exit 255"), [], tmp_path, clock.patience())
     captured = capsys.readouterr()
-    assert (status, captured.out, captured.err) == (255, "", "Job <x> is not found\n")
+    assert (status, captured.out, captured.err) == (0, lsf.NOBODY, "")
     assert clock.slept == []
 
 

@@ -14,7 +14,7 @@ second copy from writing beside it, should it be alive."""
 
 STILL_THERE = {"UNKWN": "RUN", "USUSP": "RUN", "SSUSP": "RUN", "PSUSP": "PEND"}
 NOBODY = "0 RUN\n"
-"""A job that isn't there: where LSF doesn't answer at all, the plugin would give up without any."""
+"""A job that isn't there: without any the plugin ends in a traceback. It looks for those it misses in LSF's event log."""
 
 NO_JOB = re.compile(r"is not found|No matching job found|No (unfinished )?job found", re.IGNORECASE)
 FINISHED = re.compile(r"already finished|No matching job found|is not found|is being terminated", re.IGNORECASE)
@@ -24,12 +24,14 @@ def bjobs(own: str, arguments: list[str], folder: Path, patience: Patience | Non
     """Ask until LSF answers. A suspended job is still there; an unknown one for a while, then it counts as failed."""
     patience = patience or Patience()
     answer = ask([own, *arguments], patience, good=NO_JOB)
-    sys.stderr.write(answer.words)
-    if answer.status and not NO_JOB.search(answer.output + answer.words):
+    if answer.status:
+        if not NO_JOB.search(answer.output + answer.words):
+            sys.stderr.write(answer.words)
         sys.stdout.write(NOBODY)
         return 0
+    sys.stderr.write(answer.words)
     sys.stdout.write(translate(answer.output, folder / ".snakemake" / "lsf_unknown.json", patience.now()))
-    return answer.status
+    return 0
 
 
 def translate(output: str, memory: Path, now_s: float) -> str:
