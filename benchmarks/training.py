@@ -15,17 +15,16 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks import frame
+from benchmarks.plain_density import PlainDensity, plain_loss
 from strongscale import prepare, train
 from strongscale.cells import Cell
 from strongscale.command import run
 from strongscale.config import SEQUENTIAL, Dataset, Model, Phantom, Study, Training
 from strongscale.data import dataset
 from strongscale.files import write_json
-from strongscale.models import mixture
 from strongscale.models.deepdensity import DeepDensity
 from strongscale.schema import plain
 from strongscale.trainer import Trainer
@@ -68,67 +67,6 @@ CAVEATS = (
     "Each turn begins with one step that isn't counted. A step's time on a busy machine is longer; the ratios move less.",
     "The cubes are random numbers: time doesn't depend on what they show.",
 )
-
-
-class PlainDensity(nn.Module):
-    """The model as one writes it at first: a layer a head, and the mixture from PyTorch's distributions."""
-
-    points: Tensor
-
-    def __init__(self, model: DeepDensity):
-        super().__init__()
-        self.encoder = copy.deepcopy(model.encoder)
-        for parameter in self.encoder.parameters():
-            parameter.data = parameter.data.contiguous()
-        self.components, self.heads, self.shape = model.components, model.heads, model.shape
-        self.smallest_sigma = model.smallest_sigma
-        sizes = [size * self.components for size in self.heads]
-        layers = [nn.Linear(model.decoder.in_features, size) for size in sizes]
-        with torch.no_grad():
-            for layer, weight, bias in zip(
-                layers, model.decoder.weight.split(sizes), model.decoder.bias.split(sizes), strict=True
-            ):
-                layer.weight.copy_(weight)
-                layer.bias.copy_(bias)
-        self.layers = nn.ModuleList(layers)
-        self.register_buffer("points", mixture.grid(self.shape[0], len(self.shape)).float())
-
-    def forward(self, cubes: Tensor) -> Tensor:
-        """The reconstruction of each cube: (B, W, W, W) -> the same shape."""
-        code = self.encoder(cubes.unsqueeze(1))
-        alpha, mu, sigma, rho = (
-            layer(code).unflatten(1, (self.components, size))
-            for layer, size in zip(self.layers, self.heads, strict=True)
-        )
-        sigma = self.smallest_sigma + (1 - self.smallest_sigma) * torch.sigmoid(sigma)
-        factor = self._cholesky(mixture.MAX_CORRELATION * torch.sigmoid(rho))
-        normal = MultivariateNormal(torch.tanh(mu), scale_tril=sigma.unsqueeze(-1) * factor, validate_args=False)
-        weights = Categorical(logits=alpha.squeeze(-1), validate_args=False)
-        density = MixtureSameFamily(weights, normal, validate_args=False)
-        logarithms_VxB: Tensor = density.log_prob(self.points.unsqueeze(1))
-        return logarithms_VxB.exp().T.reshape(-1, *self.shape)
-
-    def _cholesky(self, partial: Tensor) -> Tensor:
-        """The factor of each correlation matrix: (B, K, 3) -> (B, K, 3, 3)."""
-        rho12, rho13, rho23 = partial.unbind(-1)
-        root12, root13, root23 = (torch.sqrt(1 - rho**2) for rho in (rho12, rho13, rho23))
-        one, zero = torch.ones_like(rho12), torch.zeros_like(rho12)
-        rows = [[one, zero, zero], [rho12, root12, zero], [rho13, rho23 * root13, root23 * root13]]
-        return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
-
-    def flat_gradient(self) -> Tensor:
-        """The gradient in the order of our model's parameters."""
-        parameters = [
-            *self.encoder.parameters(),
-            *(layer.get_parameter("weight") for layer in self.layers),
-            *(layer.get_parameter("bias") for layer in self.layers),
-        ]
-        return torch.cat([parameter.grad.flatten() for parameter in parameters if parameter.grad is not None])
-
-
-def plain_loss(prediction: Tensor, cubes: Tensor) -> Tensor:
-    """Mean squared difference of logarithms."""
-    return nn.functional.mse_loss(torch.log1p(prediction), torch.log1p(cubes))
 
 
 def plain_step(model: Callable[[Tensor], Tensor], parameters: Iterable[Tensor], cubes: Tensor) -> Step:

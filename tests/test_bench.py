@@ -10,6 +10,7 @@ import pytest
 import torch
 from benchmarks import cubes, frame, training
 from benchmarks.cutters import CONTENDERS, find_nodules, ours, scan_path
+from benchmarks.plain_density import PlainDensity
 from conftest import environment
 
 from strongscale.models.deepdensity import DeepDensity
@@ -139,7 +140,7 @@ def step_trainers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trainer, Tr
 def test_the_plain_way_gives_our_loss_and_gradient(number: int, step_trainers: tuple[Trainer, Trainer]) -> None:
     trainer = step_trainers[number]
     assert isinstance(trainer.model, DeepDensity)
-    plain = training.PlainDensity(trainer.model)
+    plain = PlainDensity(trainer.model)
     assert max(training.differences(trainer, plain, 6)) < training.SAME
     with torch.no_grad():
         plain.layers[3].bias.add_(0.1)  # correlations

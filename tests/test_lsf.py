@@ -151,33 +151,39 @@ def test_a_job_unknown_for_a_while_and_a_silent_bjobs_change_nothing(lsf, calm):
     assert same_bits(lsf, calm, CELLS[:1])
 
 
-def test_a_cell_that_reaches_its_run_limit_goes_on_in_another_job(lsf, calm):
+def train_a_while(lsf):
+    """Snakemake, whose one long cell is in training."""
     process = start(lsf, f"{LONG}/result.json")
     wait_until(lambda: trains(lsf.folder / LONG, 20), process, lsf.folder)
-    lsf.call("lsf_double", "expire", "1")
+    return process
+
+
+def went_on_in_another_job(lsf, calm, process):
+    """Whether the long cell ended as it should, in a second job and from a checkpoint of the first."""
     finish(lsf, process)
     assert lsf.states() == {"1": "EXIT", "2": "DONE"}
     assert read_json(lsf.folder / LONG / "result.json")["attempts"] == 2
-    assert same_bits(lsf, calm, [LONG])
+    return same_bits(lsf, calm, [LONG])
+
+
+def test_a_cell_that_reaches_its_run_limit_goes_on_in_another_job(lsf, calm):
+    process = train_a_while(lsf)
+    lsf.call("lsf_double", "expire", "1")
+    assert went_on_in_another_job(lsf, calm, process)
 
 
 def test_a_cell_goes_on_when_its_host_is_lost(lsf, calm):
-    process = start(lsf, f"{LONG}/result.json")
-    wait_until(lambda: trains(lsf.folder / LONG, 20), process, lsf.folder)
+    process = train_a_while(lsf)
     lsf.call("lsf_double", "lose", "h1")
     assert lsf.states() == {"1": "UNKWN"}
     time.sleep(2)
     assert lsf.states() == {"1": "UNKWN"}  # no second copy while nobody knows
     lsf.call("lsf_double", "restore", "h1")
-    finish(lsf, process)
-    assert lsf.states() == {"1": "EXIT", "2": "DONE"}
-    assert read_json(lsf.folder / LONG / "result.json")["attempts"] == 2
-    assert same_bits(lsf, calm, [LONG])
+    assert went_on_in_another_job(lsf, calm, process)
 
 
 def test_a_job_that_outlives_snakemake_and_its_second_copy_do_not_write_one_folder(lsf, calm):
-    first = start(lsf, f"{LONG}/result.json")
-    wait_until(lambda: trains(lsf.folder / LONG, 20), first, lsf.folder)
+    first = train_a_while(lsf)
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
     finish(lsf, start(lsf, f"{LONG}/result.json"))

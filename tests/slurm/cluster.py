@@ -237,9 +237,9 @@ def wait_until(condition: Callable[[], bool], complaint: str, folder: Path) -> N
 
 
 def main() -> None:
-    """Do one of start, stop, install and missing."""
+    """Do one of start, stop and install."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("action", choices=("start", "stop", "install", "missing"))
+    parser.add_argument("action", choices=("start", "stop", "install"))
     parser.add_argument("--folder", type=Path, default=Cluster.folder, help="state, logs and spool (%(default)s)")
     for name in ("num_nodes", "cpus", "gpus", "kill_wait_s"):
         option = f"--{name.replace('_', '-')}"
@@ -251,10 +251,8 @@ def main() -> None:
             Cluster(**options).start()
         elif action == "stop":
             stop()
-        elif action == "install":
+        else:
             install()
-        elif reason := missing():
-            sys.exit(reason)
     except ClusterError as error:
         sys.exit(f"cluster: {error}")
 
