@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strongscale.flat import FlatParameters
+from strongscale.passes import Passes
 from strongscale.reduction import ExactReduction
 from strongscale.world import World
 
@@ -29,10 +30,10 @@ def total(samples, workers, microbatch):
     """The sum of the samples' gradients, computed by so many workers in one process."""
     model = Scalar(samples.shape[1])
     flat = FlatParameters(model)
-    reduction = ExactReduction(flat, World(), microbatch)
+    reduction = ExactReduction(flat, Passes(flat, model), World(), microbatch)
     reduction.start(len(samples))
     losses = [
-        reduction.add(samples[shard], shard.start, model)
+        reduction.add(samples[shard], shard.start)
         for shard in reduction.shards(len(samples), workers)
         if shard.stop > shard.start
     ]

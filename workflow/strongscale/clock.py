@@ -7,16 +7,13 @@ end of each epoch asks it for the seconds since training began, by part.
 import contextlib
 import math
 import statistics
-import time
 from collections import defaultdict, deque
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import torch
-
 from strongscale.config import Network
 from strongscale.network import all_reduce_s
+from strongscale.stopwatch import Stopwatch
 from strongscale.world import World
 
 
@@ -34,29 +31,29 @@ class Seconds:
 class WallClock:
     """Real seconds of real ranks, as rank 0 lives them."""
 
-    device: torch.device
+    stopwatch: Stopwatch
     seconds: Seconds = field(default_factory=Seconds)
-    _lap_s: float = field(default_factory=time.perf_counter)
+    _last_s: float = 0.0
 
     def start(self) -> None:
         """Training begins, or goes on, now."""
-        self._lap_s = _now_s(self.device)
+        self._last_s = self.stopwatch.now_s()
 
     def computing(self, samples: int) -> contextlib.AbstractContextManager[None]:
         """One worker's share of a step."""
-        return self._part("compute")
+        return self.stopwatch.measure("compute")
 
     def communicating(self) -> contextlib.AbstractContextManager[None]:
         """The all-reduce."""
-        return self._part("communication")
+        return self.stopwatch.measure("communication")
 
     def updating(self) -> contextlib.AbstractContextManager[None]:
         """The optimizer's step: every worker does all of it."""
-        return self._part("compute")
+        return self.stopwatch.measure("compute")
 
     def evaluating(self) -> contextlib.AbstractContextManager[None]:
         """One chunk of the validation samples."""
-        return self._part("evaluation")
+        return self.stopwatch.measure("evaluation")
 
     def end_step(self, largest_shard: int) -> None:
         """Nothing to add up: the seconds passed by themselves."""
@@ -67,9 +64,11 @@ class WallClock:
 
     def now(self) -> Seconds:
         """The seconds until now."""
-        now_s = _now_s(self.device)
-        self.seconds.total += now_s - self._lap_s
-        self._lap_s = now_s
+        now_s = self.stopwatch.now_s()
+        self.seconds.total += now_s - self._last_s
+        self._last_s = now_s
+        for part, seconds in self.stopwatch.read():
+            setattr(self.seconds, part, getattr(self.seconds, part) + seconds)
         return self.seconds
 
     def state(self) -> dict[str, Any]:
@@ -84,12 +83,6 @@ class WallClock:
         """Seconds of work that died were waited for, so they count."""
         self.seconds.total += lost_s
 
-    @contextlib.contextmanager
-    def _part(self, name: str) -> Iterator[None]:
-        start_s = _now_s(self.device)
-        yield
-        setattr(self.seconds, name, getattr(self.seconds, name) + _now_s(self.device) - start_s)
-
 
 @dataclass
 class EmulatedClock:
@@ -99,7 +92,7 @@ class EmulatedClock:
     the update. Medians keep the noise of a shared machine from being taken for stragglers.
     """
 
-    device: torch.device
+    stopwatch: Stopwatch
     network: Network
     workers: int
     gradient_bytes: int
@@ -112,7 +105,7 @@ class EmulatedClock:
 
     def computing(self, samples: int) -> contextlib.AbstractContextManager[None]:
         """One worker's share of a step."""
-        return self._measure(f"{samples} samples")
+        return self.stopwatch.measure(f"{samples} samples")
 
     def communicating(self) -> contextlib.AbstractContextManager[None]:
         """The all-reduce: modelled, so not measured."""
@@ -120,11 +113,11 @@ class EmulatedClock:
 
     def updating(self) -> contextlib.AbstractContextManager[None]:
         """The optimizer's step: every worker does all of it."""
-        return self._measure("update")
+        return self.stopwatch.measure("update")
 
     def evaluating(self) -> contextlib.AbstractContextManager[None]:
         """One chunk of the validation samples."""
-        return self._measure("evaluation")
+        return self.stopwatch.measure("evaluation")
 
     def end_step(self, largest_shard: int) -> None:
         """Remember what the step was made of; its seconds are known when the epoch's medians are."""
@@ -149,6 +142,7 @@ class EmulatedClock:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
+        self._collect()
         durations_s = {name: list(values) for name, values in self.durations_s.items()}
         return {"seconds": asdict(self.seconds), "durations_s": durations_s, "steps": self._steps}
 
@@ -161,18 +155,17 @@ class EmulatedClock:
         for name, values in state["durations_s"].items():
             self.durations_s[name].extend(values)
 
+    def _collect(self) -> None:
+        for name, seconds in self.stopwatch.read():
+            self.durations_s[name].append(seconds)
+
     def _medians_s(self, world: World) -> dict[str, float]:
+        self._collect()
         together: dict[str, list[float]] = defaultdict(list)
         for durations_s in world.gather({name: list(values) for name, values in self.durations_s.items()}):
             for name, values in durations_s.items():
                 together[name] += values
         return {name: statistics.median(values) for name, values in together.items()}
-
-    @contextlib.contextmanager
-    def _measure(self, name: str) -> Iterator[None]:
-        start_s = _now_s(self.device)
-        yield
-        self.durations_s[name].append(_now_s(self.device) - start_s)
 
 
 Clock = WallClock | EmulatedClock
@@ -181,13 +174,3 @@ Clock = WallClock | EmulatedClock
 def _recent() -> deque[float]:
     """Enough of the newest durations for a median."""
     return deque(maxlen=200)
-
-
-def _synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def _now_s(device: torch.device) -> float:
-    _synchronise(device)
-    return time.perf_counter()

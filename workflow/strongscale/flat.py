@@ -16,16 +16,15 @@ class FlatParameters:
     def __init__(self, model: nn.Module):
         self.parameters = parameters = list(model.parameters())
         self.orders = [_order_in_memory(parameter) for parameter in parameters]
-        self.values = nn.Parameter(self._join([parameter.detach() for parameter in parameters]))
+        self.values = nn.Parameter(self.join([parameter.detach() for parameter in parameters]))
         self.values.grad = torch.zeros_like(self.values)
-        for parameter, value, gradient in zip(
-            parameters, self.split(self.values.data), self.split(self.values.grad), strict=True
-        ):
+        self._gradients = self.split(self.values.grad)
+        for parameter, value, gradient in zip(parameters, self.split(self.values.data), self._gradients, strict=True):
             parameter.data, parameter.grad = value, gradient
 
     @property
     def gradient(self) -> Tensor:
-        """The gradient of all parameters: autograd adds to it in place."""
+        """The gradient of all parameters."""
         assert self.values.grad is not None
         return self.values.grad
 
@@ -39,9 +38,14 @@ class FlatParameters:
 
     def fill_gradient(self, gradients: Sequence[Tensor]) -> None:
         """Copy gradients in the shapes of the parameters into the flat one."""
-        self._join(gradients, out=self.gradient)
+        self.join(gradients, out=self.gradient)
 
-    def _join(self, tensors: Sequence[Tensor], out: Tensor | None = None) -> Tensor:
+    def add_to_gradient(self, gradients: Sequence[Tensor]) -> None:
+        """Add gradients in the shapes of the parameters to the flat one."""
+        torch._foreach_add_(self._gradients, list(gradients))
+
+    def join(self, tensors: Sequence[Tensor], out: Tensor | None = None) -> Tensor:
+        """Tensors in the shapes of the parameters as one flat one."""
         ordered = [tensor.permute(order).flatten() for tensor, order in zip(tensors, self.orders, strict=True)]
         return torch.cat(ordered, out=out)
 

@@ -8,7 +8,7 @@ The tree: leaf i is micro-batch i; a node of level l covers 2^l leaves, aligned;
 half. Since a + b = b + a in floating point, only the shape of the tree decides the bits, not the order of the additions.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -16,10 +16,8 @@ from torch import Tensor
 
 from strongscale.flat import FlatParameters
 from strongscale.order import split
+from strongscale.passes import Passes
 from strongscale.world import World
-
-LossOf = Callable[[Tensor], Tensor]
-"""The losses of these samples, one each, with their graph: (B, ...) -> (B,)."""
 
 
 @dataclass
@@ -27,7 +25,9 @@ class FastReduction:
     """One backward pass a shard, one all-reduce a step."""
 
     flat: FlatParameters
+    passes: Passes
     world: World
+    _is_empty: bool = True
 
     def shards(self, num_samples: int, workers: int) -> list[slice]:
         """The samples of each worker."""
@@ -35,16 +35,22 @@ class FastReduction:
 
     def start(self, num_samples: int) -> None:
         """Begin a minibatch."""
-        self.flat.gradient.zero_()
+        self._is_empty = True
 
-    def add(self, samples: Tensor, first: int, loss_of: LossOf) -> Tensor:
+    def add(self, samples: Tensor, first: int) -> Tensor:
         """Take in the gradient of one worker's samples; their losses."""
-        losses = loss_of(samples)
-        losses.sum().backward()
-        return losses.detach()
+        losses, gradients = self.passes.gradients(samples)
+        if self._is_empty:
+            self.flat.fill_gradient(gradients)
+        else:
+            self.flat.add_to_gradient(gradients)
+        self._is_empty = False
+        return losses
 
     def finish(self) -> None:
         """Make the flat gradient the sum over all samples of the minibatch, on every rank."""
+        if self._is_empty:
+            self.flat.gradient.zero_()
         self.world.sum(self.flat.gradient)
 
 
@@ -53,6 +59,7 @@ class ExactReduction:
     """A backward pass a micro-batch; gradients added in the fixed tree."""
 
     flat: FlatParameters
+    passes: Passes
     world: World
     microbatch: int
     _num_leaves: int = 0
@@ -69,14 +76,14 @@ class ExactReduction:
         self._num_leaves = self._count(num_samples)
         self._nodes.clear()
 
-    def add(self, samples: Tensor, first: int, loss_of: LossOf) -> Tensor:
+    def add(self, samples: Tensor, first: int) -> Tensor:
         """Take in the gradients of one worker's micro-batches, the first at sample `first` of the minibatch."""
-        shares = []
-        for number, chunk in enumerate(samples.split(self.microbatch), start=first // self.microbatch):
-            losses = loss_of(chunk)
-            self._insert(0, number, torch.autograd.grad(losses.sum(), self.flat.parameters))
-            shares.append(losses.detach())
-        return torch.cat(shares)
+        shares = torch.empty(len(samples), device=samples.device)
+        for number, chunk in enumerate(samples.split(self.microbatch)):
+            share, gradients = self.passes.gradients(chunk)
+            shares[number * self.microbatch :][: len(chunk)] = share
+            self._insert(0, first // self.microbatch + number, gradients)
+        return shares
 
     def finish(self) -> None:
         """Add what the ranks hold: halving exchanges where each holds one node of the same level, else all to all."""

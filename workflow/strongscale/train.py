@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import datetime
 import logging
+import os
 import sys
 import time
 from pathlib import Path
@@ -59,6 +60,17 @@ def create_strategy(cell: CellSettings) -> Strategy:
     return build(kind, cell.parameters, "parameters")
 
 
+def set_up_torch(threads: int, device: torch.device) -> None:
+    """Numbers that come out the same each time, in single precision."""
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # or a GPU fills each result first
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS wants it for the same bits each time
+        torch.cuda.set_device(device)
+
+
 def prepare(folder: Path, ranks: World, *, any_ranks: bool = False, interrupt: Interrupt | None = None) -> Trainer:
     """Everything that happens before the clock starts."""
     cell = read_settings(folder)
@@ -69,10 +81,8 @@ def prepare(folder: Path, ranks: World, *, any_ranks: bool = False, interrupt: I
             f"{folder}: {ranks.size} ranks; on the wall clock this run needs {cell.ranks}, as in its cell.json "
             "(or --any-ranks: the same weights, but seconds that count for nothing)"
         )
-    torch.set_num_threads(cell.training.threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     device = world.choose_device(cell.training.device, ranks.local_rank)
+    set_up_torch(cell.training.threads, device)
     ranks.connect(device)
     samples = read_samples(folder, cell)
     return Trainer(

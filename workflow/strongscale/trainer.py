@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from strongscale import models, order, stopping
+from strongscale import models, order, passes, stopping, stopwatch
 from strongscale.cells import CellSettings
 from strongscale.checkpoint import Checkpoint
 from strongscale.clock import Clock, EmulatedClock, WallClock
@@ -20,9 +20,11 @@ from strongscale.continuation import Continuation
 from strongscale.flat import FlatParameters
 from strongscale.journal import Epoch, Journal
 from strongscale.loss import msle
+from strongscale.passes import Passes
 from strongscale.reduction import ExactReduction, FastReduction, Reduction
 from strongscale.stopping import Verdict
 from strongscale.strategies.base import Strategy
+from strongscale.update import AdamUpdate
 from strongscale.world import World
 
 log = logging.getLogger(__name__)
@@ -50,8 +52,9 @@ class Trainer:
     losses: Tensor = field(init=False)  # of this epoch's samples, those that this rank computed
     model: torch.nn.Module = field(init=False)
     flat: FlatParameters = field(init=False)
-    optimizer: torch.optim.Optimizer = field(init=False)
+    passes: Passes = field(init=False)
     reduction: Reduction = field(init=False)
+    update: AdamUpdate = field(init=False)
     clock: Clock = field(init=False)
 
     def __post_init__(self) -> None:
@@ -62,14 +65,13 @@ class Trainer:
         if self.device.type == "cpu":
             models.lay_out(self.model)
         self.flat = FlatParameters(self.model)
-        self.optimizer = torch.optim.Adam(
-            [self.flat.values], betas=(settings.beta1, settings.beta2), eps=settings.epsilon, fused=True
-        )
+        self.passes = passes.create(self.flat, self._loss_of)
         self.reduction = (
-            ExactReduction(self.flat, self.world, settings.microbatch)
+            ExactReduction(self.flat, self.passes, self.world, settings.microbatch)
             if settings.reduction == "exact"
-            else FastReduction(self.flat, self.world)
+            else FastReduction(self.flat, self.passes, self.world)
         )
+        self.update = AdamUpdate(self.flat, settings)
         self.losses = torch.zeros(len(self.training), device=self.device)
         self.clock = self._create_clock()
         self.workers = range(self.cell.workers)[order.split(self.cell.workers, self.world.size)[self.world.rank]]
@@ -140,7 +142,7 @@ class Trainer:
         """Everything that makes the run what it is, whoever carries it on: nothing in it knows of ranks."""
         losses = self.losses.clone()
         self.world.sum(losses)
-        tensors = {"weights": self.flat.values.data, "losses": losses} | self._moments()
+        tensors = {"weights": self.flat.values.data, "losses": losses, **self.update.state}
         counters = {name: getattr(self, name) for name in COUNTERS}
         journal = [asdict(epoch) for epoch in self.journal.epochs]
         return Checkpoint(
@@ -153,7 +155,7 @@ class Trainer:
         for name, counter in checkpoint.values["counters"].items():
             setattr(self, name, counter)
         self.flat.values.data.copy_(checkpoint.tensors["weights"])
-        for name, moment in self._moments().items():
+        for name, moment in self.update.state.items():
             moment.copy_(checkpoint.tensors[name])
         if self.world.rank == 0:  # the losses are summed over ranks: one rank brings those computed before
             self.losses.copy_(checkpoint.tensors["losses"])
@@ -165,15 +167,6 @@ class Trainer:
     def lose(self, lost_s: float) -> None:
         """Account for seconds of work that died with an earlier attempt."""
         self.clock.lose(lost_s)
-
-    def _moments(self) -> dict[str, Tensor]:
-        """Adam's memory, made on first use."""
-        state = self.optimizer.state[self.flat.values]
-        if not state:
-            state["step"] = torch.zeros((), device=self.device)
-            state["exp_avg"] = torch.zeros_like(self.flat.values.data)
-            state["exp_avg_sq"] = torch.zeros_like(self.flat.values.data)
-        return {name: state[name] for name in ("step", "exp_avg", "exp_avg_sq")}
 
     @property
     def target(self) -> float | None:
@@ -195,14 +188,11 @@ class Trainer:
             if shard.stop > shard.start:
                 with self.clock.computing(shard.stop - shard.start):
                     cubes = self.training[minibatch[shard]]
-                    losses[shard] = self.reduction.add(cubes, shard.start, self._loss_of)
+                    losses[shard] = self.reduction.add(cubes, shard.start)
         with self.clock.communicating():
             self.reduction.finish()
         with self.clock.updating():
-            self.flat.gradient.div_(len(minibatch))
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            self.optimizer.step()
+            self.update(len(minibatch), rate)
         self.step += 1
         self.clock.end_step(shards[0].stop)
 
@@ -212,13 +202,12 @@ class Trainer:
             return self.model.losses(cubes)
         return msle(self.model(cubes), cubes)
 
-    @torch.no_grad()
     def _evaluate(self) -> float:
         """The mean validation loss: fixed chunks, shared out over the ranks, each sample once."""
         losses = torch.zeros(len(self.validation), device=self.device)
         for chunk in self._validation_chunks()[self.world.rank :: self.world.size]:
             with self.clock.evaluating():
-                losses[chunk] = self._loss_of(self.validation[chunk])
+                losses[chunk] = self.passes.losses(self.validation[chunk])
         return self._mean_over_ranks(losses)
 
     def _validation_chunks(self) -> list[slice]:
@@ -233,10 +222,13 @@ class Trainer:
 
     def _create_clock(self) -> Clock:
         if self.cell.network is None:
-            return WallClock(self.device)
+            return WallClock(stopwatch.create(self.device))
         gradient = self.flat.gradient
         return EmulatedClock(
-            self.device, self.cell.network, self.cell.workers, gradient.numel() * gradient.element_size()
+            stopwatch.create(self.device),
+            self.cell.network,
+            self.cell.workers,
+            gradient.numel() * gradient.element_size(),
         )
 
     def _tell(self) -> None:

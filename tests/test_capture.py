@@ -1,0 +1,113 @@
+"""Recorded steps: the same numbers as those computed anew. What records here is a double; a real one needs a GPU."""
+
+import logging
+
+import graph_double
+import pytest
+import torch
+
+from strongscale import capture, train
+from strongscale.journal import Epoch
+from strongscale.world import World
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+
+RATE = 2**-8  # the same number in single and in double precision
+
+
+@pytest.fixture
+def recording(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every step is recorded and replayed, by the double."""
+    monkeypatch.setattr(capture, "is_wanted", lambda device: True)
+    monkeypatch.setattr(capture, "_capture", graph_double.capture)
+
+
+def path(epochs: list[Epoch]) -> list[tuple[float, float, str]]:
+    """What a run computes, bit for bit."""
+    return [(epoch.training_loss, epoch.validation_loss, epoch.weights_hash) for epoch in epochs]
+
+
+@pytest.mark.parametrize("reduction", ["fast", "exact"])
+@pytest.mark.parametrize(("strategy", "workers"), [("sequential", 1), ("strong", 3), ("weak", 2), ("strong", 16)])
+def test_a_recorded_run_is_the_run_itself_to_the_bit(request, run_cell, strategy, workers, reduction):
+    """50 samples in minibatches of 16: several sizes of shards, a partial minibatch, a partial chunk of validation."""
+    settings = {"reduction": reduction, "learning_rate": RATE}
+    expected = run_cell(strategy, workers, name="anew", **settings)
+    request.getfixturevalue("recording")
+    recorded = run_cell(strategy, workers, name="recorded", **settings)
+    assert path(recorded.journal.epochs) == path(expected.journal.epochs)
+    assert recorded.passes._recordings
+    assert recorded.update._recordings
+
+
+def test_a_rate_that_changes_reaches_a_recorded_step(recording, run_cell):
+    trainer = run_cell("warmup", 2, parameters={"epochs": 2})
+    rates = [epoch.learning_rate for epoch in trainer.journal.epochs]
+    assert rates == pytest.approx([0.00375, 0.00525, 0.006])
+    assert float(trainer.update._rate) == pytest.approx(0.006)
+
+
+def test_a_recorded_run_goes_on_from_a_checkpoint(recording, make_cell, run_cell):
+    whole = run_cell("strong", 3, name="whole")
+    first = run_cell("strong", 3, name="first", max_epochs=1)
+    second = train.prepare(make_cell("strong", 3, name="second"), World())
+    second.restore(first.state())
+    second.run()
+    assert path(second.journal.epochs) == path(whole.journal.epochs)
+
+
+def test_recording_changes_nothing_by_itself(recording):
+    number = torch.tensor([1.0])
+    again = capture.record(lambda: number.add_(1) and None, changes=[number])
+    assert number.item() == 1
+    again()
+    again()
+    assert number.item() == 3
+
+
+def test_work_that_cannot_be_recorded_is_done_all_the_same_and_the_log_says_so_once(recording, caplog):
+    number = torch.tensor([1.0])
+    capture._tell.cache_clear()
+
+    def work() -> None:
+        number.add_(number.item())
+
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            again = capture.record(work, changes=[number])
+    assert number.item() == 1
+    again()
+    assert number.item() == 2
+    assert [record.getMessage() for record in caplog.records] == [
+        "no CUDA graph, so small steps take longer: operation not permitted when stream is capturing"
+    ]
+
+
+def test_without_a_gpu_nothing_is_recorded(run_cell):
+    trainer = run_cell("strong", 3, max_epochs=1)
+    assert not capture.is_wanted(torch.device("cpu"))
+    assert not hasattr(trainer.passes, "_recordings")
+    assert not trainer.update._recordings
+
+
+@needs_gpu
+@pytest.mark.parametrize("reduction", ["fast", "exact"])
+def test_on_a_gpu_a_recorded_run_is_near_that_on_the_cpu(run_cell, reduction):
+    runs = [
+        run_cell("strong", 3, name=device, device=device, reduction=reduction, learning_rate=RATE)
+        for device in ("cpu", "cuda")
+    ]
+    expected, found = (run.journal.validation for run in runs)
+    assert found == pytest.approx(expected, rel=1e-3)
+
+
+@needs_gpu
+def test_a_gpu_is_not_waited_for_within_an_epoch(run_cell):
+    trainer = run_cell("strong", 3, device="cuda", max_epochs=1)  # all sizes are recorded
+    samples = torch.arange(16, device="cuda")
+    losses = torch.zeros(16, device="cuda")
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        trainer._take_step(samples, RATE, losses)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
