@@ -10,6 +10,7 @@ run: .venv/complete  ## rebuild a study, and its report where something changed
 	workflow/make_report.sh $(STUDY)
 
 test: .venv/complete check  ## lint, types and all tests
+	python -c 'import triton' 2>/dev/null || pip install --quiet --disable-pip-version-check --no-deps --requirement envs/test.txt
 	python -m pytest
 
 test-slurm: .venv/complete  ## the workflow on a real Slurm of this machine; as root it installs what that needs

@@ -227,11 +227,14 @@ def measure_start(folder: Path, repeats: int) -> list[frame.Summary]:
     return frame.summarise(frame.take_turns(contenders, repeats))
 
 
-def measure_memory(folder: Path, num_training: int, num_validation: int) -> float:
-    """The most memory (MB) of a run of an epoch on as many cubes as the study `quick` has."""
+def measure_epoch(folder: Path, num_training: int, num_validation: int) -> tuple[float, float]:
+    """A run of an epoch on as many cubes as the study `quick` has: its most memory (MB), and what part of its seconds
+    `epochs.csv` gives to compute, communication and evaluation."""
     write_dataset(folder / "many", num_training, num_validation, VOXELS)
     cell = write_cell(folder / "remembered", folder / "many", Model(), reduction="exact")
-    return frame.run_alone([sys.executable, "-m", "strongscale.train", str(cell)])["peak_memory_mb"]
+    peak_mb = frame.run_alone([sys.executable, "-m", "strongscale.train", str(cell)])["peak_memory_mb"]
+    (epoch,) = pd.read_csv(cell / "epochs.csv").to_dict("records")
+    return peak_mb, sum(epoch[f"{part}_s"] for part in ("compute", "communication", "evaluation")) / epoch["time_s"]
 
 
 def verdict(summaries: Sequence[frame.Summary], batch: int) -> str:
@@ -260,8 +263,8 @@ def _said(reached: bool) -> str:
     return "reached" if reached else "**not reached**"
 
 
-def start_section(summaries: Sequence[frame.Summary], memory_mb: float, num_cubes: int) -> str:
-    """Start-up and memory, as Markdown."""
+def start_section(summaries: Sequence[frame.Summary], epoch: tuple[float, float], num_cubes: int) -> str:
+    """Start-up, memory, and what an epoch's seconds are, as Markdown."""
     by_place = {(one.contender, one.figure): one for one in summaries}
     rows = []
     for name in (IMPORT, START):
@@ -274,7 +277,8 @@ def start_section(summaries: Sequence[frame.Summary], memory_mb: float, num_cube
         f"## Start and memory\n\nMedians of {summaries[0].repeats} rounds, from the start of a process to its end. *{START}*: "
         "`python -m strongscale.train` on 4 cubes with a tiny model: start, imports, reading, one step, an evaluation and "
         f"writing the result, so its first step comes earlier.\n\n{table}\n\nAn epoch on {num_cubes} cubes of {VOXELS}³ voxels (the study `quick` has 640), "
-        f"with the whole model and `reduction: exact`, took {frame.short(memory_mb)} MB at its peak."
+        f"with the whole model and `reduction: exact`, took {frame.short(epoch[0])} MB at its peak. Of its seconds on the wall clock, {100 * epoch[1]:.1f} % were "
+        "compute, communication or evaluation in `epochs.csv`; the rest is the order of samples, the hash of the weights and files."
     )
 
 
@@ -322,7 +326,7 @@ def measure_on(device: str, folder: Path, output: Path, options: argparse.Namesp
     extra = f"## Aims\n\n{verdict(summaries, batches[0])}"
     if device == "cpu":
         start = measure_start(folder, options.repeats)
-        extra += "\n\n" + start_section(start, measure_memory(folder, *counts), sum(counts))
+        extra += "\n\n" + start_section(start, measure_epoch(folder, *counts), sum(counts))
     command = f"python -m benchmarks.training --repeats {options.repeats}" + " --quick" * options.quick
     text = replace(page(list(steps), skipped, found, command, fast), extra=extra)
     frame.write(output, "training" if device == "cpu" else f"training_{device}", text, summaries, facts)
