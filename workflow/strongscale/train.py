@@ -26,6 +26,7 @@ from strongscale.continuation import Continuation
 from strongscale.data.dataset import Samples, central_section, load
 from strongscale.errors import UserError
 from strongscale.files import atomic, read_json, write_json
+from strongscale.heap import keep_freed_memory
 from strongscale.interrupt import EXIT_STATUS, Interrupt, Interrupted
 from strongscale.journal import Journal
 from strongscale.lock import PATIENCE_S, locked
@@ -61,8 +62,9 @@ def create_strategy(cell: CellSettings) -> Strategy:
 
 
 def set_up_torch(threads: int, device: torch.device) -> None:
-    """Numbers that come out the same each time, in single precision."""
+    """Numbers that come out the same each time, in single precision; memory that is kept."""
     torch.set_num_threads(threads)
+    keep_freed_memory()
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # or a GPU fills each result first
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
