@@ -23,6 +23,7 @@ from strongscale.cells import Cell
 from strongscale.command import run
 from strongscale.config import Model, StrategyEntry, Study, Training
 from strongscale.files import write_json
+from strongscale.heap import LARGEST_KEPT, keep_freed_memory
 from strongscale.models.deepdensity import DeepDensity
 from strongscale.schema import plain
 from strongscale.trainer import Trainer
@@ -139,6 +140,7 @@ def our_step(folder: Path, name: str, ranks: world.World) -> tuple[Step, Callabl
 def ddp_steps(folder: Path, name: str, ranks: world.World, batch: int) -> tuple[Step, Step]:
     """A step, and the same step without any gradient sent."""
     trainer = train.prepare(folder / "fast", ranks)
+    keep_freed_memory(2 * LARGEST_KEPT)  # as usual
     assert isinstance(trainer.model, DeepDensity)
     size = batch // ranks.size
     share = trainer.training[ranks.rank * size :][:size].clone()

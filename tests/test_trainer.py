@@ -1,12 +1,14 @@
 """The training loop: the same path however the work is shared out."""
 
 import json
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from conftest import mpirun, write_dataset
+from conftest import environment, mpirun, write_dataset
 
 from strongscale import order, train
 from strongscale.config import SequentialEpochs
@@ -202,3 +204,18 @@ def test_a_missing_cell_is_one_line_and_no_traceback(tmp_path):
     assert answer.returncode != 0
     assert "cell.json: no such file" in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+def test_a_run_imports_no_compiler(make_cell):
+    """It would take a second of every rank's start, and a third of its memory."""
+    code = "import sys; from strongscale import train; train.main(sys.argv[1:]); print(sorted(sys.modules))"
+    answer = subprocess.run(
+        [sys.executable, "-c", code, make_cell("strong", 2, max_epochs=1)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert "'torch'" in answer.stdout
+    assert "torch._dynamo" not in answer.stdout

@@ -28,11 +28,14 @@ def record(work: Work, changes: Sequence[Tensor] = ()) -> Work:
 
     Where the work can't be recorded, what comes back is the work itself, and the log says so.
     """
+    if _broken:
+        return work
     before = [tensor.clone() for tensor in changes]
     try:
         replay = _capture(work)
     except Exception as error:  # an old driver, a model that asks for a value: all the same works, only slower
-        _tell(str(error).partition("\n")[0] or type(error).__name__)
+        reason = error.__context__ or error  # CUDA says at the end of a recording only that something went wrong
+        _tell(str(reason).partition("\n")[0] or type(reason).__name__)
         replay = work
     for tensor, value in zip(changes, before, strict=True):
         tensor.copy_(value)
@@ -40,17 +43,32 @@ def record(work: Work, changes: Sequence[Tensor] = ()) -> Work:
 
 
 def _capture(work: Work) -> Work:
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(WARM_UPS):
-            work()
-    torch.cuda.current_stream().wait_stream(stream)
+    current, side = torch.cuda.current_stream(), _side_stream(torch.cuda.current_device())
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # NCCL's own thread may go about its business
-        work()
+    side.wait_stream(current)
+    try:
+        with torch.cuda.stream(side):
+            for _ in range(WARM_UPS):
+                work()
+        current.wait_stream(side)
+        with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):  # so NCCL's thread may go on
+            work()
+    except Exception:
+        _broken.append(graph)
+        torch.cuda.set_stream(current)  # a recording that fails doesn't go back to it by itself
+        torch.cuda.synchronize()
+        raise
     replay: Work = graph.replay
     return replay
+
+
+_broken: list[torch.cuda.CUDAGraph] = []
+"""Recordings that failed: none is tried after one. Kept, because PyTorch's memory may still refer to it."""
+
+
+@functools.cache  # one for all recordings: libraries keep memory for each stream
+def _side_stream(device: int) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)
 
 
 @functools.cache  # so that each reason is given once

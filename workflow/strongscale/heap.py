@@ -8,9 +8,9 @@ LARGEST_KEPT = 32 * 2**20  # as much as glibc lets its heap serve
 MOST_KEPT = 2**31 - 1
 
 
-def keep_freed_memory() -> None:
-    """Don't give it back to the system, which would have to clear it anew, page by page; only glibc knows how."""
+def keep_freed_memory(most: int = MOST_KEPT) -> None:
+    """Don't give up to so many bytes back to the system, which would have to clear them anew; only glibc knows how."""
     with contextlib.suppress(OSError, AttributeError):
         malloc = ctypes.CDLL(None).mallopt
         malloc(M_MMAP_THRESHOLD, LARGEST_KEPT)
-        malloc(M_TRIM_THRESHOLD, MOST_KEPT)
+        malloc(M_TRIM_THRESHOLD, most)

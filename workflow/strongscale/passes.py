@@ -20,6 +20,9 @@ class Passes:
     flat: FlatParameters
     loss_of: LossOf
 
+    def prepare(self, samples: Tensor, name: str) -> None:
+        """Get ready for `losses` or `gradients` of as many samples, which the clock shouldn't see."""
+
     @torch.no_grad()
     def losses(self, samples: Tensor) -> Tensor:
         """The loss of each sample: (B,)."""
@@ -34,9 +37,16 @@ class Passes:
 
 @dataclass
 class RecordedPasses(Passes):
-    """The same, recorded at the first call for each number of samples; losses are good until the next call."""
+    """The same, recorded once for each number of samples; losses are good until the next call."""
 
     _recordings: dict[tuple[str, int], "_Recording"] = field(default_factory=dict)
+
+    def prepare(self, samples: Tensor, name: str) -> None:
+        """Record what isn't recorded yet."""
+        key = (name, len(samples))
+        if key not in self._recordings:
+            work = {"losses": self._losses, "gradients": self._gradients}[name]
+            self._recordings[key] = _Recording(work, samples)
 
     def losses(self, samples: Tensor) -> Tensor:
         """The loss of each sample: (B,)."""
@@ -49,11 +59,8 @@ class RecordedPasses(Passes):
         return losses, self.flat.split(gradient.clone())
 
     def _replay(self, name: str, samples: Tensor) -> tuple[Tensor, ...]:
-        key = (name, len(samples))
-        if key not in self._recordings:
-            work = {"losses": self._losses, "gradients": self._gradients}[name]
-            self._recordings[key] = _Recording(work, samples)
-        return self._recordings[key](samples)
+        self.prepare(samples, name)
+        return self._recordings[name, len(samples)](samples)
 
     def _losses(self, samples: Tensor) -> tuple[Tensor, ...]:
         return (super().losses(samples),)

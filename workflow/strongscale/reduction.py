@@ -33,6 +33,10 @@ class FastReduction:
         """The samples of each worker."""
         return split(num_samples, workers)
 
+    def prepare(self, samples: Tensor) -> None:
+        """Get ready for one worker's share of so many samples."""
+        self.passes.prepare(samples, "gradients")
+
     def start(self, num_samples: int) -> None:
         """Begin a minibatch."""
         self._is_empty = True
@@ -70,6 +74,12 @@ class ExactReduction:
         leaves = split(self._count(num_samples), workers)
         size = self.microbatch
         return [slice(min(leaf.start * size, num_samples), min(leaf.stop * size, num_samples)) for leaf in leaves]
+
+    def prepare(self, samples: Tensor) -> None:
+        """Get ready for one worker's share of so many samples: whole micro-batches, and what is left."""
+        for chunk in (samples[: self.microbatch], samples[: len(samples) % self.microbatch]):
+            if len(chunk):
+                self.passes.prepare(chunk, "gradients")
 
     def start(self, num_samples: int) -> None:
         """Begin a minibatch."""

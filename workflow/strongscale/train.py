@@ -65,7 +65,7 @@ def set_up_torch(threads: int, device: torch.device) -> None:
     """Numbers that come out the same each time, in single precision; memory that is kept."""
     torch.set_num_threads(threads)
     keep_freed_memory()
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_deterministic_debug_mode("warn")  # use_deterministic_algorithms, but without importing a compiler
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # or a GPU fills each result first
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     if device.type == "cuda":

@@ -6,6 +6,7 @@ don't depend on who computed them.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -182,6 +183,7 @@ class Trainer:
     def _take_step(self, minibatch: Tensor, rate: float, losses: Tensor) -> None:
         """One update of all workers; their samples' losses go to their places in `losses`."""
         shards = self.reduction.shards(len(minibatch), self.cell.workers)
+        self._prepare(shards, len(minibatch))
         self.reduction.start(len(minibatch))
         for worker in self.workers:
             shard = shards[worker]
@@ -196,6 +198,12 @@ class Trainer:
         self.step += 1
         self.clock.end_step(shards[0].stop)
 
+    def _prepare(self, shards: Sequence[slice], num_samples: int) -> None:
+        """What a GPU records at first sight of a size is none of the step's own seconds."""
+        for size in {shards[worker].stop - shards[worker].start for worker in self.workers} - {0}:
+            self.reduction.prepare(self.training[:size])
+        self.update.prepare(num_samples)
+
     def _loss_of(self, cubes: Tensor) -> Tensor:
         """The losses of these samples, one each; some models know a shorter way to them than the reconstruction."""
         if isinstance(self.model, models.WithLosses):
@@ -206,6 +214,7 @@ class Trainer:
         """The mean validation loss: fixed chunks, shared out over the ranks, each sample once."""
         losses = torch.zeros(len(self.validation), device=self.device)
         for chunk in self._validation_chunks()[self.world.rank :: self.world.size]:
+            self.passes.prepare(self.validation[chunk], "losses")
             with self.clock.evaluating():
                 losses[chunk] = self.passes.losses(self.validation[chunk])
         return self._mean_over_ranks(losses)

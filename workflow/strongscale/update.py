@@ -1,9 +1,8 @@
 """How the sum of gradients changes the weights: Adam, in one pass over the flat buffers."""
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
 
 from strongscale import capture
 from strongscale.config import Training
@@ -11,45 +10,55 @@ from strongscale.flat import FlatParameters
 
 
 class AdamUpdate:
-    """w <- Adam(w, gradient / samples)."""
+    """w <- Adam(w, gradient / samples).
+
+    PyTorch's function, because its class imports a compiler that nothing here uses, and that takes a second to come.
+    """
 
     def __init__(self, flat: FlatParameters, settings: Training):
-        self._flat = flat
-        self._rate = torch.zeros((), device=flat.values.device)
-        self._is_recorded = capture.is_wanted(flat.values.device)
-        self._recordings: dict[int, capture.Work] = {}
-        self._adam = torch.optim.Adam(
-            [flat.values],
-            lr=self._rate if self._is_recorded else 0.0,  # a recording reads the rate from where it lies
-            betas=(settings.beta1, settings.beta2),
-            eps=settings.epsilon,
-            fused=True,
-            capturable=self._is_recorded,
-        )
-        self._adam.state[flat.values] = {
-            "step": torch.zeros((), device=flat.values.device),
-            "exp_avg": torch.zeros_like(flat.values.data),
-            "exp_avg_sq": torch.zeros_like(flat.values.data),
+        self._flat, self._settings = flat, settings
+        values = flat.values.data
+        self.state = {
+            "step": torch.zeros((), device=values.device),
+            "exp_avg": torch.zeros_like(values),
+            "exp_avg_sq": torch.zeros_like(values),
         }
+        self._is_recorded = capture.is_wanted(values.device)
+        self._rate = torch.zeros((), device=values.device)  # a recording reads it from where it lies
+        self._recordings: dict[int, capture.Work] = {}
 
-    @property
-    def state(self) -> Mapping[str, Tensor]:
-        """Adam's memory."""
-        state: Mapping[str, Tensor] = self._adam.state[self._flat.values]
-        return state
+    def prepare(self, num_samples: int) -> None:
+        """Get ready for a step of so many samples, which the clock shouldn't see."""
+        if self._is_recorded and num_samples not in self._recordings:
+            changes = [self._flat.values.data, self._flat.gradient, *self.state.values()]
+            self._recordings[num_samples] = capture.record(lambda: self._step(num_samples, self._rate), changes)
 
     def __call__(self, num_samples: int, rate: float) -> None:
         """Turn the sum of so many samples' gradients into a step."""
-        if not self._is_recorded:
-            self._adam.param_groups[0]["lr"] = rate
-            self._step(num_samples)
-            return
-        self._rate.fill_(rate)
-        if num_samples not in self._recordings:
-            changes = [self._flat.values.data, self._flat.gradient, *self.state.values()]
-            self._recordings[num_samples] = capture.record(lambda: self._step(num_samples), changes)
-        self._recordings[num_samples]()
+        if self._is_recorded:
+            self.prepare(num_samples)
+            self._rate.fill_(rate)
+            self._recordings[num_samples]()
+        else:
+            self._step(num_samples, rate)
 
-    def _step(self, num_samples: int) -> None:
+    @torch.no_grad()
+    def _step(self, num_samples: int, rate: float | Tensor) -> None:
         self._flat.gradient.div_(num_samples)
-        self._adam.step()
+        adam(
+            [self._flat.values.data],
+            [self._flat.gradient],
+            [self.state["exp_avg"]],
+            [self.state["exp_avg_sq"]],
+            [],
+            [self.state["step"]],
+            lr=rate,
+            beta1=self._settings.beta1,
+            beta2=self._settings.beta2,
+            eps=self._settings.epsilon,
+            weight_decay=0.0,
+            amsgrad=False,
+            maximize=False,
+            fused=True,
+            capturable=self._is_recorded,
+        )

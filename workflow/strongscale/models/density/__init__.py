@@ -52,7 +52,7 @@ class MixtureLoss(nn.Module):
     def forward(self, coefficients_BxKxM: Tensor, cubes: Tensor) -> Tensor:
         """The loss of each sample: (B,), in the type of the cubes; coefficients in the order of `mixture.monomials`."""
         scaled = coefficients_BxKxM * self.scale.to(coefficients_BxKxM.dtype)
-        kernel = kernel_for(cubes.device.type)
+        kernel = kernel_for(cubes.device.type, scaled.shape[1])
         if torch.is_grad_enabled() and scaled.requires_grad:
             losses: Tensor = _Loss.apply(scaled, cubes, self, kernel)  # type: ignore[no-untyped-call]
             return losses
@@ -93,8 +93,8 @@ class _Loss(torch.autograd.Function):
 
 
 @functools.cache  # so that what it says is said once
-def kernel_for(device_type: str) -> Kernel:
-    """The fastest kernel that works on such a device."""
+def kernel_for(device_type: str, components: int) -> Kernel:
+    """The fastest kernel that works on such a device, for so many components."""
     if device_type == "cpu":
         return cpu.sums
     if device_type != "cuda":
@@ -102,7 +102,7 @@ def kernel_for(device_type: str) -> Kernel:
     try:
         from strongscale.models.density import triton_kernel
 
-        check(triton_kernel.sums, torch.device(device_type))
+        check(triton_kernel.sums, torch.device(device_type), components)
     except Exception as error:  # a driver, a compiler or Triton itself may be missing or too old: the rest works
         reason = str(error).partition("\n")[0] or type(error).__name__
         log.warning("density layer: plain PyTorch, slower, because its Triton kernel doesn't work here: %s", reason)
@@ -110,15 +110,17 @@ def kernel_for(device_type: str) -> Kernel:
     return triton_kernel.sums
 
 
-def check(kernel: Kernel, device: torch.device) -> None:
+def check(kernel: Kernel, device: torch.device, components: int) -> None:
     """Compare a kernel with the plain one on a few numbers: ValueError if they disagree."""
     generator = torch.Generator().manual_seed(0)
     loss = MixtureLoss(7, 2).to(device)
-    parts = torch.randn(2, 1, 5, 6, generator=generator).mul_(-0.1).to(device)
+    parts = torch.randn(2, 1, components, 6, generator=generator).mul_(-0.1).to(device)
     cubes = torch.rand(2, 49, generator=generator).to(device)
-    for expected, value in zip(
-        plain.sums(parts, cubes, loss.monomials, True), kernel(parts, cubes, loss.monomials, True), strict=True
-    ):
-        assert expected is not None and value is not None
-        if not torch.allclose(expected, value, rtol=1e-3, atol=1e-4):
-            raise ValueError("its numbers differ from PyTorch's")
+    for with_gradient in (True, False):
+        expected, found = (
+            [value for value in sums(parts, cubes, loss.monomials, with_gradient) if value is not None]
+            for sums in (plain.sums, kernel)
+        )
+        for one, other in zip(expected, found, strict=True):
+            if not torch.allclose(one, other, rtol=1e-3, atol=1e-4):
+                raise ValueError("its numbers differ from PyTorch's")
