@@ -35,6 +35,9 @@ class WallClock:
     seconds: Seconds = field(default_factory=Seconds)
     _last_s: float = 0.0
 
+    def __post_init__(self) -> None:
+        self.start()
+
     def start(self) -> None:
         """Training begins, or goes on, now."""
         self._last_s = self.stopwatch.now_s()
