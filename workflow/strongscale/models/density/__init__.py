@@ -2,7 +2,7 @@
 
 The loss at a voxel needs that voxel's density alone. So a block of voxels is enough to go from exponents to density,
 to loss, to the gradient of the polynomials' coefficients, while its exponentials are at hand; `backward` only scales.
-The gradient goes on to the heads through the closed form of `mixture.coefficients`, by autograd.
+The gradient goes on to the heads through `mixture.coefficients`.
 
 The exponent is taken in units of log(2), because 2^x is cheaper than e^x, and in the whole numbers u = x·(width - 1),
 because their monomials are exact in float32. Coefficients in float32 are multiplied as they are: a
