@@ -207,7 +207,7 @@ def test_a_missing_cell_is_one_line_and_no_traceback(tmp_path):
 
 
 def test_a_run_imports_no_compiler(make_cell):
-    """It would take a second of every rank's start, and a third of its memory."""
+    """It would take as long as importing PyTorch, at every rank's start."""
     code = "import sys; from strongscale import train; train.main(sys.argv[1:]); print(sorted(sys.modules))"
     answer = subprocess.run(
         [sys.executable, "-c", code, make_cell("strong", 2, max_epochs=1)],

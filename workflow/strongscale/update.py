@@ -12,7 +12,7 @@ from strongscale.flat import FlatParameters
 class AdamUpdate:
     """w <- Adam(w, gradient / samples).
 
-    PyTorch's function, because its class imports a compiler that nothing here uses, and that takes a second to come.
+    PyTorch's function, because its class imports a compiler that nothing here uses, for as long as PyTorch itself.
     """
 
     def __init__(self, flat: FlatParameters, settings: Training):
