@@ -81,8 +81,19 @@ def _network(study: Study, measured: Path | None) -> tuple[str | None, Network |
         return "custom", study.network
     if study.network == "measured":
         assert measured is not None, "the network must be measured before any cell"
-        return "measured", build(Network, read_json(measured), str(measured))
+        return "measured", read_measured(measured)
     return study.network, NETWORKS[study.network]
+
+
+def read_measured(path: Path) -> Network:
+    """The network measured on this machine: one host for all workers."""
+    network = build(Network, read_json(path), str(path))
+    if network.workers_per_host is not None:
+        raise UserError(
+            f"{path}: workers_per_host: {network.workers_per_host} is not allowed; allowed: null, for what was measured "
+            "joins the workers of one host; remove the file and run again"
+        )
+    return network
 
 
 def _cell_from(path: Path) -> Cell:
