@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from analysis_fixtures import as_in_the_paper, collapsed, exhausted, paper_study, write_study
+from analysis_fixtures import FIXED_TARGET, as_in_the_paper, collapsed, exhausted, paper_study, write_study
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -68,7 +68,7 @@ def test_efficiency_pairs_each_seed_with_its_own_sequential_run(tmp_path):
 
 
 def test_there_is_no_efficiency_without_a_sequential_time(tmp_path):
-    runs = load(write_study(tmp_path, paper_study(), exhausted))
+    runs = load(write_study(tmp_path, paper_study(training=FIXED_TARGET), exhausted))
     summary = efficiency(runs, "strong", 2)
     assert not summary.reached
     assert "sequential run" in summary.status

@@ -2,7 +2,16 @@ import re
 
 import pandas as pd
 import pytest
-from analysis_fixtures import as_in_the_paper, collapsed, converged, exhausted, not_finite, paper_study, write_study
+from analysis_fixtures import (
+    FIXED_TARGET,
+    as_in_the_paper,
+    collapsed,
+    converged,
+    exhausted,
+    not_finite,
+    paper_study,
+    write_study,
+)
 
 from strongscale.analysis import speedup, tables
 from strongscale.analysis.load import load
@@ -125,7 +134,7 @@ def test_a_study_without_the_papers_strategies_says_so(tmp_path):
 
 
 def test_a_study_in_which_all_diverges_has_tables(tmp_path):
-    folder = made(tmp_path, not_finite, seeds=[1, 2, 3])
+    folder = made(tmp_path, not_finite, seeds=[1, 2, 3], training=FIXED_TARGET)
     assert "diverged (not finite)" in (folder / "time_to_target.tex").read_text()
     assert pd.read_csv(folder / "table1.csv")["median"].isna().all()
 

@@ -25,11 +25,15 @@ def resolve(
     *,
     folder: Path,
     dataset: Path,
+    dataset_hash: str | None = None,
     learning_rate: Path | None = None,
     sequential: Path | None = None,
     network: Path | None = None,
 ) -> CellSettings:
-    """All that the run of a cell needs, from its part of the study and from what other runs found."""
+    """All that the run of a cell needs, from its part of the study and from what other runs found.
+
+    `dataset_hash` stands for the data set where that needn't be there.
+    """
     study = own_part(study, cell.strategy)
     entry = study.strategies.get(cell.strategy)
     name, modelled = _network(study, network)
@@ -45,7 +49,7 @@ def resolve(
         network=modelled,
         network_name=name,
         dataset=os.path.relpath(dataset, folder),
-        dataset_hash=read_json(dataset / "dataset.json")["hash"],
+        dataset_hash=dataset_hash or read_json(dataset / "dataset.json")["hash"],
         model=study.model,
         training=_resolve_training(study.training, cell, learning_rate, sequential),
         checkpoints=study.checkpoints,
