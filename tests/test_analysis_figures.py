@@ -130,6 +130,12 @@ def test_the_clock_check_refuses_other_work(tmp_path):
         clock_check.main(["--study", str(wall), "--other", str(emulated)])
 
 
+def test_seconds_of_another_reduction_are_other_work(tmp_path):
+    wall, emulated = both_clocks(tmp_path, training={**FIXED_TARGET, "reduction": "exact"})
+    with pytest.raises(UserError, match="another batch size, reduction"):
+        clock_check.main(["--study", str(wall), "--other", str(emulated)])
+
+
 def test_the_clock_check_says_so_if_nothing_is_common(tmp_path):
     clock_check.write_check([], tmp_path, "label")
     assert "no run in common" in (tmp_path / "tables" / "clock_check.md").read_text()
