@@ -208,7 +208,7 @@ def test_a_measured_network_is_that_of_the_study(tmp_path):
     with pytest.raises(UserError, match="network: latency_s 1e-05, the study's is 0.001"):
         load(folder)
     (folder / "network.json").unlink()
-    with pytest.raises(UserError, match="network.json: no such file"):
+    with pytest.raises(UserError, match="network.json: no such file; make it with `snakemake"):
         load(folder)
 
 
@@ -281,4 +281,28 @@ def test_a_strategy_that_is_gone_is_named(tmp_path):
     folder = write_study(tmp_path, paper_study())
     edit(folder / "study.json", strategies={"mine": {}})
     with pytest.raises(UserError, match="study.json: strategies.mine: 'mine' is not allowed; allowed: .*strong"):
+        load(folder)
+
+
+@pytest.mark.parametrize("name", ["cells/strong/02workers/seed1/cell.json", "learning_rate.json"])
+def test_a_missing_file_is_named_with_what_to_do(tmp_path, name):
+    training = {"learning_rate": "edge", "target": {"sequential_epochs": 20}, "max_epochs": 80}
+    folder = write_study(tmp_path, paper_study(training=training))
+    (folder / name).unlink()
+    with pytest.raises(UserError, match=f"{name}: no such file; (make it with|remove the folder and run it again)"):
+        load(folder)
+
+
+@pytest.mark.parametrize("changes", [{"name": "a\nb"}, {"name": 5}, {"dataset_provenance": "\ud800"}, {"name": ["x"]}])
+def test_a_study_whose_name_cannot_be_printed_is_refused(tmp_path, changes):
+    folder = write_study(tmp_path, paper_study(strategies={"strong": {}}, workers=[1], edge={}))
+    edit(folder / "study.json", **changes)
+    with pytest.raises(UserError, match="study.json: .* is no name; remove it and run again"):
+        load(folder)
+
+
+def test_parameters_that_a_strategy_has_not_are_named_with_their_file(tmp_path):
+    folder = write_study(tmp_path, paper_study())
+    agree_on(tmp_path / "small/cells/warmup/02workers/seed1", parameters={"epoch": 5})
+    with pytest.raises(UserError, match="warmup/02workers/seed1/cell.json: made with .*parameters.epoch: unknown key"):
         load(folder)

@@ -28,7 +28,7 @@ def load(study_folder: Path) -> StudyRuns:
     if not study.strategies:
         raise UserError(f"{study_folder / 'study.json'}: no strategies; give the study at least one and run it again")
     dataset_hash = _dataset_hash(study_folder, study)
-    _check_rate(study_folder, study)
+    _check_found(study_folder, study)
     read: dict[Cell, tuple[CellSettings, Result, pd.DataFrame]] = {}
     runs, epochs = [], []
     for line, strategy, cell in _lines(name, study):
@@ -67,8 +67,11 @@ def read_study(study_folder: Path) -> tuple[str, Study, str]:
     raw = read_json(path)
     if not isinstance(raw, dict) or "name" not in raw:
         raise UserError(f"{path}: not a study's settings; remove it and run again")
-    name = str(raw.pop("name"))
-    provenance = raw.pop("dataset_provenance", None)
+    name = raw.pop("name")
+    provenance = raw.pop("dataset_provenance", None) or f"data set {raw.get('dataset')}"
+    for text in (name, provenance):
+        if not (isinstance(text, str) and text.isprintable()):
+            raise UserError(f"{path}: {text!a:.60} is no name; remove it and run again")
     try:
         study = build(Study, raw, "study")
         for line, entry in study.strategies.items():
@@ -77,7 +80,7 @@ def read_study(study_folder: Path) -> tuple[str, Study, str]:
             study.strategy(line)
     except UserError as error:
         raise UserError(f"{path}: {error}; remove it and run again") from None
-    return name, study, str(provenance or f"data set {study.dataset}")
+    return name, study, provenance
 
 
 def _lines(name: str, study: Study) -> Iterator[tuple[str, str, Cell]]:
@@ -98,20 +101,24 @@ def _dataset_hash(study_folder: Path, study: Study) -> str | None:
     return str(raw["hash"])
 
 
-def _check_rate(study_folder: Path, study: Study) -> None:
-    """The learning rate at the edge, where the study takes that, is one of those tried."""
-    if study.training.learning_rate != "edge":
-        return
-    path = study_folder / "learning_rate.json"
-    raw = read_json(path)
-    rate = raw.get("learning_rate") if isinstance(raw, dict) else None
-    if isinstance(rate, bool) or rate not in study.edge.rates:
-        raise UserError(f"{path}: learning_rate {rate!a} is none of edge.rates; remove it and run again")
+def _check_found(study_folder: Path, study: Study) -> None:
+    """What other runs found for all cells is there, and the learning rate at the edge is one of those tried."""
+    rate, network = study_folder / "learning_rate.json", study_folder / "network.json"
+    needed = [rate] if study.training.learning_rate == "edge" else []
+    needed += [network] if study.clock == "emulated" and study.network == "measured" else []
+    for path in needed:
+        if not path.exists():
+            raise UserError(f"{path}: no such file; make it with `snakemake {path}`")
+    if rate in needed:
+        raw = read_json(rate)
+        found = raw.get("learning_rate") if isinstance(raw, dict) else None
+        if isinstance(found, bool) or found not in study.edge.rates:
+            raise UserError(f"{rate}: learning_rate {found!a:.60} is none of edge.rates; remove it and run again")
 
 
 def _folder(study_folder: Path, cell: Cell) -> Path:
     """Where a cell lies; a study's folder may have been copied to another name."""
-    return study_folder.joinpath(*Path(cell.folder).parts[1:])
+    return study_folder / Path(cell.folder).relative_to(cell.study)
 
 
 def _read_cell(
@@ -121,6 +128,8 @@ def _read_cell(
     path = folder / "result.json"
     if not path.exists():
         raise UserError(f"{path}: the result of {cell} is missing; make it with `snakemake {path}`")
+    if not (folder / "cell.json").exists():
+        raise UserError(f"{folder / 'cell.json'}: no such file; {BROKEN}")
     settings = _build(CellSettings, read_json(folder / "cell.json"), folder / "cell.json")
     raw = read_json(path)
     known = Result.__dataclass_fields__
@@ -153,7 +162,7 @@ def _expected(study_folder: Path, cell: Cell, study: Study, dataset_hash: str) -
 
 def _build(cls: type, raw: Any, path: Path) -> Any:
     try:
-        return build(cls, raw, "")
+        return build(cls, raw, "") if isinstance(raw, dict) else build(cls, raw, "all of it")
     except UserError as error:
         raise UserError(f"{path}: {error}; {BROKEN}") from None
 
@@ -171,7 +180,10 @@ def _check_cell(
             f"{folder / 'result.json'}: its seconds are of {result.ranks} ranks, not of {cell.workers} workers; "
             "remove the folder and run it again"
         )
-    different = next(_differences(cell, study, settings, expected), None)
+    try:
+        different = next(_differences(cell, study, settings, expected), None)
+    except UserError as error:  # parameters that its strategy hasn't
+        different = str(error)
     if different:
         raise UserError(f"{folder / 'cell.json'}: {AGAIN} ({different})")
 
