@@ -15,7 +15,7 @@ from strongscale.strategies.base import Strategy
 
 IDENTITY = ("study", "strategy", "workers", "seed")
 POSITIVE = ("time_s", "learning_rate", "target_loss", "null_loss", "constant_loss")
-NOT_NEGATIVE = ("startup_s", "best_validation_loss", "final_validation_loss")
+NOT_NEGATIVE = ("startup_s", "suspended_s", "best_validation_loss", "final_validation_loss")
 MOST = 1_000_000  # far beyond any number of epochs, ranks or attempts
 COUNTED = {
     "epochs": MOST,
@@ -60,6 +60,8 @@ def _impossible(result: Result) -> Iterator[str]:
     texts |= {name: value for name in ("git_commit", "code_hash") if (value := getattr(result, name)) is not None}
     texts |= {f"hosts[{number}]": host for number, host in enumerate(result.hosts)}
     texts |= {f"versions.{name}": version for name, version in result.versions.items()}
+    texts |= {f"code.{name}": digest for name, digest in getattr(result, "code", {}).items()}
+    texts |= {f"history[{n}].device": one.device for n, one in enumerate(getattr(result, "history", ()))}
     for name, text in texts.items():
         if not (isinstance(text, str) and text.isprintable() and name.isprintable()):
             yield f"{name!a} isn't a line of text"
