@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from strongscale.config import WHOLE, Cubes, Dataset, Expected
-from strongscale.data import cubes, dataset, ledger, losses
+from strongscale.data import cubes, dataset, ledger, losses, totals
 from strongscale.data.scans.metaimage import write_scan
 from strongscale.data.tables import read_table
 from strongscale.errors import UserError
@@ -50,7 +50,9 @@ def make(folder: Path, num_parts: int = 1, **settings: Any) -> tuple[pd.DataFram
             cubes.main([*arguments, "--cubes", str(rows.with_suffix(".npy"))])
             parts.append(str(rows))
     as_json = json.dumps(plain(known))
-    ledger.main(["--settings", as_json, "--scans", str(folder), "--parts", *parts, "--output", str(made)])
+    table = str(made / "ledger.csv")
+    ledger.main(["--settings", as_json, "--scans", str(folder), "--parts", *parts, "--output", table])
+    totals.main(["--settings", as_json, "--ledger", table, "--output", str(made / "ledger.json")])
     with (made / "ledger.json").open() as file:
         return read_table(made / "ledger.csv"), json.load(file)
 
@@ -63,7 +65,7 @@ def join(folder: Path, **settings: Any) -> dict[str, Any]:
     losses.main(["--ledger", str(made / "ledger.csv"), *tolerated])
     parts = [str(path) for path in sorted((made / "cubes").glob("*.csv"))]
     arguments = ["--settings", json.dumps(plain(known)), "--ledger", str(made / "ledger.csv"), "--parts", *parts]
-    dataset.main([*arguments, "--output", str(made)])
+    dataset.main([*arguments, "--tolerated", str(known.tolerated_losses), "--output", str(made)])
     summary: dict[str, Any] = json.loads((made / "dataset.json").read_text())
     return summary
 

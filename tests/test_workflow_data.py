@@ -16,6 +16,7 @@ from workflow_fixtures import DATASET, fingerprint, jobs_of, plan, snakemake, wr
 
 from strongscale.data.scans import open_scan
 
+MADE = f"{DATASET}/receipts/dataset.json"
 NO_NETWORK = {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}  # nobody listens there
 
 
@@ -30,7 +31,7 @@ def use_folder(folder, **settings):
 
 def make_dataset(work, *arguments, **variables):
     """Run the workflow up to the data set; the finished process."""
-    return snakemake(work, f"{DATASET}/dataset.json", *arguments, **variables)
+    return snakemake(work, MADE, *arguments, **variables)
 
 
 def copy_scans(finished, folder):
@@ -104,11 +105,12 @@ def damaged(finished, tmp_path_factory):
 
 
 def test_damaged_scans_are_told_of_and_no_data_set_is_made(damaged):
-    message = refusal(damaged.process, damaged.made / "logs" / "losses.log")
+    message = refusal(damaged.process, damaged.made / "logs" / "dataset.log")
     assert "nodules lost" in message
     assert f"{damaged.scans}/subset" in message
     assert any(seriesuid in message for seriesuid in damaged.seriesuids)
-    assert {path.name for path in damaged.made.iterdir()} == {"cubes", "ledger.csv", "ledger.json", "logs"}
+    assert {path.name for path in damaged.made.iterdir()} == {"cubes", "ledger.csv", "logs", "receipts"}
+    assert not (damaged.work / MADE).exists()
 
 
 def test_the_ledger_names_each_damaged_scan_and_stays(damaged, finished):
@@ -123,14 +125,14 @@ def test_the_ledger_names_each_damaged_scan_and_stays(damaged, finished):
 
 def test_tolerated_losses_are_left_out_and_change_nothing_else(damaged, finished, tmp_path):
     work = Path(shutil.copytree(damaged.work, tmp_path / "work"))
-    lost = json.loads((damaged.made / "ledger.json").read_text())["lost"]
+    lost = int(pd.read_csv(damaged.made / "ledger.csv")["lost"].sum())
     assert f"set tolerated_losses: {lost} to go on" in damaged.process.stdout
     whole = manifest(finished.folder)["seriesuid"]
     kept = ~whole.isin(damaged.seriesuids).to_numpy()
     of_one_scan = int(whole[kept].value_counts().iloc[0])
     write_config(work, use_folder(damaged.scans, tolerated_losses=lost, num_validation=of_one_scan))
 
-    assert jobs_of(make_dataset(work)).rules == {"losses", "dataset"}
+    assert jobs_of(make_dataset(work)).rules == {"dataset"}
 
     assert (~kept).sum() == lost
     np.testing.assert_array_equal(cubes(work), cubes(finished.folder)[kept])
@@ -174,7 +176,7 @@ def test_a_folder_of_no_use_is_named_and_nothing_is_made(scans, tmp_path, damage
     made = work / DATASET
     assert f"{scans}/{named}: " in refusal(process, made / "logs" / "subset1.0.cubes.log")
     assert not list((made / "cubes").glob("*subset1*"))
-    assert not list(made.glob("*.*"))
+    assert not list(made.glob("*.*")) + list(made.glob("receipts/*subset1*"))
 
 
 def test_missing_scans_are_named_and_nothing_is_made(tmp_path):
@@ -269,7 +271,7 @@ def test_scans_that_are_there_need_no_network(finished, scans, tmp_path):
     assert markers == [{"item": item, "already_there": True} for item in items]
     assert set(manifest(work)["seriesuid"]) == set(counts.index)
     assert state_of(scans) == before
-    assert plan(work, f"{DATASET}/dataset.json").outputs == {}
+    assert plan(work, MADE).outputs == {}
 
 
 # --- where things lie

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
@@ -88,6 +89,18 @@ def edge_cells(name: str, study: Study) -> list[Cell]:
 def all_cells(name: str, study: Study) -> list[Cell]:
     """Every distinct run of a study."""
     return sorted({*matrix(name, study).values(), *edge_cells(name, study)})
+
+
+def folders_in_words(cells: Iterable[Cell]) -> str:
+    """Which folders there are, for whoever asked for another: a line of the matrix, its workers and its seeds."""
+    workers: dict[str, dict[str, None]] = {}
+    seeds: dict[str, None] = {}
+    for cell in cells:
+        _, _, line, column, seed = PurePosixPath(cell.folder).parts
+        workers.setdefault(line, {})[column] = None
+        seeds[seed] = None
+    matrix = "; ".join(f"{line}/{' '.join(columns)}" for line, columns in workers.items())
+    return f"{matrix}; each with {' '.join(seeds)}"
 
 
 def own_part(study: Study, strategy: str) -> Study:
