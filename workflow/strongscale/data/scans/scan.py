@@ -4,8 +4,9 @@ World coordinates are millimetres in LPS: x to the patient's left, y to the back
 grid is in the order of its own axes i, j, k, of which i runs fastest in the file.
 """
 
-import zlib
-from collections.abc import Sequence
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +15,27 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from strongscale.errors import UserError
+
+log = logging.getLogger(__name__)
+
+LONGEST_REASON = 200
+
+
+@contextlib.contextmanager
+def blamed_on(path: Path, what: str, remedy: str = "copy it anew") -> Iterator[None]:
+    """Whatever is raised while a file is read becomes one line that names it: it costs that scan, and no other.
+
+    Damaged headers make readers raise nearly everything there is. Only an assertion may be our own mistake as well: its
+    traceback stays in the log.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as fault:
+        log.log(logging.ERROR if isinstance(fault, AssertionError) else logging.DEBUG, "%s", path, exc_info=True)
+        reason = ": ".join(filter(None, [type(fault).__name__, " ".join(str(fault).split())[:LONGEST_REASON]]))
+        raise UserError(f"{path}: {what} ({reason}); {remedy}") from None
 
 
 class Voxels(Protocol):
@@ -57,9 +79,5 @@ class Scan:
     def read_box(self, low: Sequence[int], high: Sequence[int]) -> NDArray[Any]:
         """The voxels from `low` up to but not including `high`, both (i, j, k) inside the scan; no others are kept."""
         i, j, k = (slice(int(start), int(stop)) for start, stop in zip(low, high, strict=True))
-        try:
+        with blamed_on(self.path, "its voxels can't be read"):
             return np.array(self.voxels[i, j, k])
-        except UserError:
-            raise
-        except (OSError, EOFError, ValueError, zlib.error) as error:
-            raise UserError(f"{self.path}: its voxels can't be read ({error}); copy it anew") from None
