@@ -262,6 +262,8 @@ def test_a_stream_that_could_never_hold_the_voxels_is_named(tmp_path: Path) -> N
     ("changes", "message"),
     [
         ({"TransformMatrix": "1 0 0 2 0 0 0 0 1"}, "direction matrix .* is singular"),
+        ({"TransformMatrix": "1 0 0 0 1 0 0 0.6 0.8"}, "aren't at right angles"),
+        ({"TransformMatrix": "2 0 0 0 1 0 0 0 1"}, "aren't of length 1"),
         ({"TransformMatrix": "1 0 0 1"}, "TransformMatrix = 1 0 0 1 isn't 9 numbers"),
         ({"ElementSpacing": "0.7 0 2.5"}, "three positive numbers"),
         ({"ElementSpacing": "0.7 -1 2.5"}, "three positive numbers"),

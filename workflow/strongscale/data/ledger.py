@@ -24,12 +24,13 @@ STATES = ("cube", "padded", "cut", "dropped")
 
 UNREADABLE = "scan unreadable"
 OUTSIDE = "outside the scan"
+TOO_LARGE = "cube too large"
 MISSING = "scan missing"
 ELSEWHERE = "scan not asked for"
 
 REASONS = {
     **dict.fromkeys((NO_DIAMETER, TOO_SMALL, SAID_TWICE, ELSEWHERE), False),
-    **dict.fromkeys((WRONG_ROW, UNREADABLE, OUTSIDE, MISSING), True),
+    **dict.fromkeys((WRONG_ROW, UNREADABLE, OUTSIDE, TOO_LARGE, MISSING), True),
 }
 """Why a row was dropped, and whether a nodule was lost by it: by a fault of the data, not by a setting."""
 

@@ -16,6 +16,7 @@ from strongscale.errors import UserError
 TAGS = [
     "SOPClassUID",
     "SeriesInstanceUID",
+    "Modality",
     "ImageType",
     "NumberOfFrames",
     "SamplesPerPixel",
@@ -128,6 +129,8 @@ def _is_localizer(header: pydicom.Dataset) -> bool:
 
 
 def _read_slice(path: Path, header: pydicom.Dataset) -> Slice:
+    if (modality := header.get("Modality") or "CT") != "CT":
+        raise UserError(f"{path}: modality {modality}, not CT: its intensities aren't HU; use a CT series")
     if int(header.get("NumberOfFrames") or 1) > 1:
         raise UserError(f"{path}: several frames in one DICOM file aren't supported; export one file a slice")
     if int(header.get("SamplesPerPixel") or 1) != 1:

@@ -32,13 +32,16 @@ def open_nifti(path: Path) -> Scan:
     with blamed_on(path, "can't be read as NIfTI"):
         image: Any = nibabel.load(path)
         _refuse_unsupported(path, image)
+        _refuse_zero_spacing(path, image)
     with blamed_on(path, "its voxels can't be read"):
         _check_length(path, image)
     axes_mm = RAS_TO_LPS @ image.affine[:3, :3]
     spacing_mm = np.linalg.norm(axes_mm, axis=0)
     direction = axes_mm / np.where(spacing_mm > 0, spacing_mm, 1)
     voxels = NiftiVoxels(image.dataobj)
-    return Scan(path, image.shape[:3], spacing_mm, RAS_TO_LPS @ image.affine[:3, 3], direction, voxels)
+    scan = Scan(path, image.shape[:3], spacing_mm, RAS_TO_LPS @ image.affine[:3, 3], direction, voxels)
+    scan.require_right_angles()
+    return scan
 
 
 def _refuse_unsupported(path: Path, image: Any) -> None:
@@ -60,6 +63,15 @@ def _refuse_unsupported(path: Path, image: Any) -> None:
     unit = header.get_xyzt_units()[0]
     if unit not in ("mm", "unknown"):
         raise UserError(f"{path}: its unit of length is {unit}; write the scan anew in mm")
+
+
+def _refuse_zero_spacing(path: Path, image: Any) -> None:
+    """Look at the header as it is in the file: nibabel takes 0 for 1 mm."""
+    with nibabel.openers.ImageOpener(str(path)) as file:
+        header = type(image.header).from_fileobj(file, check=False)
+    spacing_mm = header["pixdim"][1:4].astype(float)
+    if not (np.isfinite(spacing_mm).all() and (spacing_mm != 0).all()):
+        raise UserError(f"{path}: pixdim {spacing_mm} mm; three positive numbers are needed, mend it")
 
 
 def _check_length(path: Path, image: Any) -> None:

@@ -19,6 +19,10 @@ from strongscale.errors import UserError
 log = logging.getLogger(__name__)
 
 LONGEST_REASON = 200
+SPACINGS_MM = (0.01, 100.0)  # what could be a CT's
+UNIT = 1e-3  # how far from 1 an axis's length may be: directions come rounded to three digits
+RIGHT_ANGLE = 1e-2  # how far from 0 the cosine of two axes may be
+MOST_LEAN = 0.6  # of slices against their stack: the cosine where a gantry is tilted as far as it goes
 
 
 @contextlib.contextmanager
@@ -57,14 +61,35 @@ class Scan:
     voxels: Voxels
 
     def __post_init__(self) -> None:
+        if min(self.shape) < 1:
+            raise UserError(f"{self.path}: {self.shape} voxels; at least one along each axis is needed, mend it")
         if not (np.isfinite(self.spacing_mm).all() and (self.spacing_mm > 0).all()):
             raise UserError(f"{self.path}: spacing {self.spacing_mm} mm; three positive numbers are needed, mend it")
+        low, high = SPACINGS_MM
+        if (self.spacing_mm < low).any() or (self.spacing_mm > high).any():
+            raise UserError(f"{self.path}: spacing {self.spacing_mm} mm; a CT has {low:g} to {high:g} mm, mend it")
         if not np.isfinite(self.origin_mm).all():
             raise UserError(f"{self.path}: origin {self.origin_mm} mm; three numbers are needed, mend it")
         if not (np.isfinite(self.direction).all() and abs(np.linalg.det(self.direction)) > 1e-6):
             raise UserError(
-                f"{self.path}: the direction matrix {self.direction.T.ravel()} is singular; three independent axes "
-                "are needed, mend it"
+                f"{self.path}: the direction matrix {self._axes()} is singular; three independent axes are needed, mend it"
+            )
+        cosines = self.direction.T @ self.direction
+        if (abs(np.sqrt(cosines.diagonal()) - 1) > UNIT).any():
+            raise UserError(f"{self.path}: the axes of the direction matrix {self._axes()} aren't of length 1; mend it")
+        if abs(cosines[0, 1]) > RIGHT_ANGLE or abs(cosines[:2, 2]).max() > MOST_LEAN:
+            raise UserError(f"{self.path}: the axes {self._axes()} of its voxels are askew; mend them")
+
+    def _axes(self) -> str:
+        return "[" + " ".join(f"{number:.6g}" for number in self.direction.T.ravel()) + "]"
+
+    def require_right_angles(self) -> None:
+        """Refuse a sheared grid: a tilted gantry's, which only DICOM tells apart from a damaged header."""
+        cosines = self.direction.T @ self.direction
+        if abs(cosines - np.diag(cosines.diagonal())).max() > RIGHT_ANGLE:
+            raise UserError(
+                f"{self.path}: the axes {self._axes()} of its voxels aren't at right angles; resample the scan, or use "
+                "its DICOM files"
             )
 
     def voxel_to_world(self, indices: ArrayLike) -> NDArray[np.float64]:
