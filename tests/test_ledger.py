@@ -228,6 +228,17 @@ def test_a_wrong_annotation_costs_itself(folder: Path, line: str, reason: str, d
     assert not (folder.parent / "made" / "dataset.json").exists()
 
 
+def test_of_many_lost_nodules_the_first_are_named_and_the_others_counted(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (folder / "annotations.csv").open("a") as file:
+        file.writelines(f"8.{number},20,20,20,5\n" for number in range(50))
+    _, totals = make(folder)
+    assert totals["lost"] == 50
+    assert caplog.text.count("no scan 8.") == ledger.MOST_NAMED
+    assert f"30 lost for 30 more reasons; all stand in {folder.parent / 'made' / 'ledger.csv'}" in caplog.text
+
+
 def test_a_diameter_that_asks_for_a_cube_of_a_tebibyte_costs_itself(folder: Path) -> None:
     with (folder / "annotations.csv").open("a") as file:
         file.write("1.1,20,20,20.5,1e6\n")

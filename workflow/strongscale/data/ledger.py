@@ -40,6 +40,7 @@ COLUMNS = [
     *("voxel_mm", "air_share", "spacing_i_mm", "spacing_j_mm", "spacing_k_mm"),
 ]
 KEY = ["file", "row"]
+MOST_NAMED = 20
 
 
 def dropped(row: dict[str, Any], reason: str, detail: str) -> dict[str, Any]:
@@ -52,14 +53,14 @@ def settle(rows: pd.DataFrame, parts: Sequence[pd.DataFrame], settings: Dataset)
 
     `parts` are what the cutting of scans said. A row that none of them mentions names a scan that isn't there.
     """
-    told = join_parts(parts).set_index(KEY)
+    told = {(row["file"], row["row"]): row for row in records(join_parts(parts))}
     absent = ELSEWHERE if settings.partial else MISSING
     subsets = ", ".join(settings.subset_names)
     settled = []
     for row in records(rows):
         key = (row["file"], row["row"])
-        if key in told.index:
-            settled.append({**dict(zip(KEY, key, strict=True)), **told.loc[key].to_dict()})
+        if key in told:
+            settled.append(told[key])
         elif row["reason"]:
             settled.append(dropped(row, row["reason"], row["detail"]))
         else:
@@ -128,8 +129,14 @@ def main(arguments: list[str]) -> None:
     for count in totals["expected"]:
         if count["expected"] != count["found"]:
             log.warning("%(what)s: %(found)d, expected %(expected)d", count)
-    for reason, count in table[table["lost"].astype(bool)]["detail"].value_counts().items():
+    lost = table[table["lost"].astype(bool)]["detail"].value_counts()
+    for reason, count in lost.head(MOST_NAMED).items():
         log.warning("%d lost: %s", count, reason)
+    if len(lost) > MOST_NAMED:
+        rest = lost.iloc[MOST_NAMED:]
+        log.warning(
+            "%d lost for %d more reasons; all stand in %s", rest.sum(), len(rest), options.output / "ledger.csv"
+        )
 
 
 if __name__ == "__main__":
