@@ -134,9 +134,7 @@ def main(arguments: list[str]) -> None:
         log.warning("%d lost: %s", count, reason)
     if len(lost) > MOST_NAMED:
         rest = lost.iloc[MOST_NAMED:]
-        log.warning(
-            "%d lost for %d more reasons; all stand in %s", rest.sum(), len(rest), options.output / "ledger.csv"
-        )
+        log.warning("%d lost for %d more reasons; all stand in ledger.csv", rest.sum(), len(rest))
 
 
 if __name__ == "__main__":
