@@ -230,6 +230,25 @@ def test_a_wrong_annotation_costs_itself(folder: Path, line: str, reason: str, d
     assert not (folder.parent / "made" / "dataset.json").exists()
 
 
+def test_of_many_lost_nodules_the_first_are_named_and_the_others_counted(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (folder / "annotations.csv").open("a") as file:
+        file.writelines(f"8.{number},20,20,20,5\n" for number in range(50))
+    _, totals = make(folder)
+    assert totals["lost"] == 50
+    assert caplog.text.count("no scan 8.") == ledger.MOST_NAMED
+    assert "30 lost for 30 more reasons; all stand in ledger.csv" in caplog.text
+
+
+def test_a_diameter_that_asks_for_a_cube_of_a_tebibyte_costs_itself(folder: Path) -> None:
+    with (folder / "annotations.csv").open("a") as file:
+        file.write("1.1,20,20,20.5,1e6\n")
+    table, totals = make(folder, cubes=Cubes(voxels=8, minimum_readers=3, diameters=2.0))
+    assert (totals["reasons"], totals["lost"]) == ({"cube too large": 1}, 1)
+    assert "1.1.mhd: a cube of 2e+06 mm asks for" in table["detail"].iloc[-1]
+
+
 def test_voxels_that_are_no_numbers_cost_the_nodules_beside_them(folder: Path) -> None:
     path = header_of(folder)
     voxels = np.zeros((20, 40, 40), "<f4")

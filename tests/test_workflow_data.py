@@ -179,19 +179,34 @@ def test_a_folder_of_no_use_is_named_and_nothing_is_made(scans, tmp_path, damage
     assert not list(made.glob("*.*")) + list(made.glob("receipts/*subset1*"))
 
 
-def test_missing_scans_are_named_and_nothing_is_made(tmp_path):
-    scans = tmp_path / "nowhere"
+def test_missing_scans_are_named_and_nothing_is_made(scans, tmp_path):
+    shutil.rmtree(scans / "subset1")
+    (scans / "annotations_excluded.csv").unlink()
     work = tmp_path / "work"
     write_config(work, use_folder(scans))
 
     process = make_dataset(work)
 
     made = work / DATASET
-    for name in ("subset0", "subset1", "annotations.csv", "annotations_excluded.csv"):
+    for name, remedy in (("subset1", "`subsets`"), ("annotations_excluded.csv", "minimum_readers: 3")):
         message = refusal(process, made / "logs" / f"{name}.missing.log")
         assert f"{scans / name}: not there" in message
         assert f"into {scans}" in message
+        assert remedy in message
     assert [path for path in made.rglob("*") if path.is_file() and path.suffix != ".log"] == []
+
+
+def test_a_missing_folder_of_scans_is_named_once(tmp_path):
+    scans, work = tmp_path / "nowhere", tmp_path / "work"
+    write_config(work, use_folder(scans))
+
+    process = make_dataset(work)
+
+    logs = list((work / DATASET / "logs").glob("*.missing.log"))
+    assert [path.name for path in logs] == ["all.missing.log"]
+    message = refusal(process, logs[0])
+    assert f"{scans}: not there" in message
+    assert f"into {scans}" in message
     assert not scans.exists()
 
 

@@ -123,7 +123,8 @@ def present(wildcards, name):
         return f"results/datasets/{wildcards.dataset}/download/{name}.json"
     if dataset.phantom or Path(path).exists():
         return path
-    return f"results/datasets/{wildcards.dataset}/missing/{name}"
+    lacking = name if Path(scans_folder(wildcards)).is_dir() else WHOLE  # one line for a folder, not one for each file
+    return f"results/datasets/{wildcards.dataset}/missing/{lacking}"
 
 
 def annotation_names(wildcards):

@@ -19,7 +19,11 @@ from strongscale.config import (
     Study,
     Training,
 )
-from strongscale.schema import plain
+from strongscale.config_file import check_workers
+from strongscale.errors import UserError
+from strongscale.schema import SEED, WORKERS, build, plain
+from strongscale.strategies import kinds
+from strongscale.strategies.base import Strategy
 
 RATE = "rate_"
 WITHOUT_EFFECT = ("dataset", "ranks", "checkpoints")  # the data set's path (its hash counts), processes, checkpoints
@@ -134,9 +138,9 @@ class CellSettings:
     strategy: Annotated[str, "the line of the matrix"]
     kind: Annotated[str, "the strategy's file, or sequential"]
     parameters: Annotated[dict[str, Any], "the strategy's parameters"]
-    workers: Annotated[int, "number of workers, the paper's GPUs"]
-    seed: Annotated[int, "of the initial weights and the order of samples"]
-    ranks: Annotated[int, "MPI processes meant to carry the workers; the result tells how many did"]
+    workers: Annotated[int, WORKERS, "number of workers, the paper's GPUs"]
+    seed: Annotated[int, SEED, "of the initial weights and the order of samples"]
+    ranks: Annotated[int, WORKERS, "MPI processes meant to carry the workers; the result tells how many did"]
     clock: Annotated[Literal["wall", "emulated"], "how seconds were obtained"]
     network: Annotated[Network | None, "the modelled network; null on the wall clock"]
     network_name: Annotated[str | None, "its name"]
@@ -145,6 +149,14 @@ class CellSettings:
     model: Annotated[Model, "the network"]
     training: Annotated[Training, "how it is trained, with this run's own learning rate, target and epochs"]
     checkpoints: Annotated[Checkpoints, "how often the run can be continued from"]
+
+    def __post_init__(self) -> None:
+        if self.kind not in (SEQUENTIAL, *kinds()):
+            raise UserError(f"kind: no strategy {self.kind!r}; allowed: {', '.join((SEQUENTIAL, *kinds()))}")
+        if self.training.learning_rate == "edge":
+            raise UserError("training.learning_rate: 'edge' is not allowed; allowed: a run's own rate, a number")
+        strategy = Strategy if self.kind == SEQUENTIAL else kinds()[self.kind]
+        check_workers(build(strategy, self.parameters, "parameters"), self.training, self.workers, "workers")
 
     @property
     def title(self) -> str:

@@ -23,12 +23,13 @@ STATES = ("cube", "padded", "cut", "dropped")
 
 UNREADABLE = "scan unreadable"
 OUTSIDE = "outside the scan"
+TOO_LARGE = "cube too large"
 MISSING = "scan missing"
 ELSEWHERE = "scan not asked for"
 
 REASONS = {
     **dict.fromkeys((NO_DIAMETER, TOO_SMALL, SAID_TWICE, ELSEWHERE), False),
-    **dict.fromkeys((WRONG_ROW, UNREADABLE, OUTSIDE, MISSING), True),
+    **dict.fromkeys((WRONG_ROW, UNREADABLE, OUTSIDE, TOO_LARGE, MISSING), True),
 }
 """Why a row was dropped, and whether a nodule was lost by it: by a fault of the data, not by a setting."""
 
@@ -38,6 +39,7 @@ COLUMNS = [
     *("voxel_mm", "air_share", "spacing_i_mm", "spacing_j_mm", "spacing_k_mm"),
 ]
 KEY = ["file", "row"]
+MOST_NAMED = 20
 
 
 def dropped(row: dict[str, Any], reason: str, detail: str) -> dict[str, Any]:
@@ -50,14 +52,14 @@ def settle(rows: pd.DataFrame, parts: Sequence[pd.DataFrame], settings: Dataset)
 
     `parts` are what the cutting of scans said. A row that none of them mentions names a scan that isn't there.
     """
-    told = join_parts(parts).set_index(KEY)
+    told = {(row["file"], row["row"]): row for row in records(join_parts(parts))}
     absent = ELSEWHERE if settings.partial else MISSING
     subsets = ", ".join(settings.subset_names)
     settled = []
     for row in records(rows):
         key = (row["file"], row["row"])
-        if key in told.index:
-            settled.append({**dict(zip(KEY, key, strict=True)), **told.loc[key].to_dict()})
+        if key in told:
+            settled.append(told[key])
         elif row["reason"]:
             settled.append(dropped(row, row["reason"], row["detail"]))
         else:
@@ -85,8 +87,12 @@ def main(arguments: list[str]) -> None:
     with atomic(options.output) as temporary:
         table.to_csv(temporary, index=False)
     log.info("%d rows: %s", len(table), ", ".join(f"{(table['state'] == state).sum()} {state}" for state in STATES))
-    for reason, count in table[table["lost"].astype(bool)]["detail"].value_counts().items():
+    lost = table[table["lost"].astype(bool)]["detail"].value_counts()
+    for reason, count in lost.head(MOST_NAMED).items():
         log.warning("%d lost: %s", count, reason)
+    if len(lost) > MOST_NAMED:
+        rest = lost.iloc[MOST_NAMED:]
+        log.warning("%d lost for %d more reasons; all stand in ledger.csv", rest.sum(), len(rest))
 
 
 if __name__ == "__main__":
