@@ -13,6 +13,7 @@ sys.path.insert(0, str(BASE / "workflow"))
 
 from strongscale import last_words, lock, receipts
 from strongscale.config_file import parse as parse_config
+from strongscale.config_file import refuse_repeated_keys
 from strongscale.errors import UserError
 from strongscale.scheduler.own import stand_in_front
 from strongscale.site import read as read_site
@@ -22,6 +23,7 @@ configfile: str(BASE / "config.yaml")
 
 
 try:
+    refuse_repeated_keys(workflow.configfiles)
     CONFIG = parse_config(config)
     SITE = read_site(CONFIG.site)
 except UserError as mistake:

@@ -190,6 +190,14 @@ def test_a_mistake_in_the_configuration_is_one_line_before_anything_runs(tmp_pat
     assert {path.name for path in tmp_path.iterdir()} <= {"tiny.yaml", ".snakemake"}
 
 
+def test_a_key_that_stands_twice_is_refused_in_one_line_with_its_place(tmp_path):
+    path = write_config(tmp_path)
+    path.write_text(path.read_text().replace("study: tiny\n", "study: tiny\nstudy: tiny_wall\n", 1))
+    process = snakemake(tmp_path)
+    assert process.returncode != 0
+    assert process.stdout.splitlines()[-1] == f"config: {path}: study stands there twice, in lines 1 and 2; leave one of them"
+
+
 WRONG_CELLS = {
     "nope/02workers/seed1": "weak/02workers 03workers",
     "strong/99workers/seed1": "strong/02workers 03workers",
