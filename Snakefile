@@ -29,10 +29,10 @@ try:
 except UserError as mistake:
     sys.exit(f"config: {mistake}")
 
-if workflow.is_main_process and workflow.executor_plugin and not workflow.dryrun:
+if workflow.is_main_process and workflow.executor_plugin:
     # Two Snakemakes would delete each other's files; their jobs, which may outlive them, can't (see receipts.py).
     try:
-        LOCK = lock.hold(Path(".snakemake", "at-work"))
+        LOCK = None if workflow.dryrun else lock.hold(Path(".snakemake", "at-work"))
     except UserError as busy:
         sys.exit(f"{busy}")
     receipts.drop_hollow(Path("results"))

@@ -98,7 +98,8 @@ def test_a_run_makes_every_cell(finished):
 
 def test_a_run_leaves_no_temporary_files(finished):
     results = finished.folder / "results"
-    assert [*results.rglob(".*"), *results.rglob("lock"), *results.rglob("*.tmp")] == []
+    hidden = [path for path in results.rglob(".*") if path.name != ".snakemake_timestamp"]
+    assert [*hidden, *results.rglob("lock"), *results.rglob("*.tmp")] == []
 
 
 def test_wall_clock_cells_run_on_a_rank_a_worker(finished):
@@ -195,7 +196,10 @@ def test_a_key_that_stands_twice_is_refused_in_one_line_with_its_place(tmp_path)
     path.write_text(path.read_text().replace("study: tiny\n", "study: tiny\nstudy: tiny_wall\n", 1))
     process = snakemake(tmp_path)
     assert process.returncode != 0
-    assert process.stdout.splitlines()[-1] == f"config: {path}: study stands there twice, in lines 1 and 2; leave one of them"
+    assert (
+        process.stdout.splitlines()[-1]
+        == f"config: {path}: study stands there twice, in lines 1 and 2; leave one of them"
+    )
 
 
 WRONG_CELLS = {

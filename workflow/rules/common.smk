@@ -189,15 +189,17 @@ def dataset_settings(wildcards):
     return as_json(replace(dataset_of(wildcards), **without))
 
 
+WITHOUT_LEDGER = {"download": None, "jobs_per_subset": 1, "tolerated_losses": 0, "num_validation": 1, "split_seed": 1}
+
+
 def ledger_settings(wildcards):
     """The settings that the ledger depends on: how many losses are tolerated, or the split, isn't among them."""
-    without = {"download": None, "jobs_per_subset": 1, "tolerated_losses": 0, "num_validation": 1, "split_seed": 1}
-    return as_json(replace(dataset_of(wildcards), expected=Expected(), **without))
+    return as_json(replace(dataset_of(wildcards), expected=Expected(), **WITHOUT_LEDGER))
 
 
 def totals_settings(wildcards):
-    """The settings that the ledger's totals depend on besides."""
-    return as_json(replace(dataset_of(wildcards), download=None, jobs_per_subset=1))
+    """The settings that the ledger's totals depend on: the counts to compare with, too."""
+    return as_json(replace(dataset_of(wildcards), **WITHOUT_LEDGER))
 
 
 def tolerated_losses(wildcards):
