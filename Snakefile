@@ -29,14 +29,8 @@ try:
 except UserError as mistake:
     sys.exit(f"config: {mistake}")
 
-if workflow.is_main_process and workflow.executor_plugin:
-    # Two Snakemakes would delete each other's files; their jobs, which may outlive them, can't (see receipts.py).
-    try:
-        LOCK = None if workflow.dryrun else lock.hold(Path(".snakemake", "at-work"))
-    except UserError as busy:
-        sys.exit(f"{busy}")
+if workflow.is_main_process:
     receipts.drop_hollow(Path("results"))
-
 START_S = time.time()
 stand_in_front()
 
@@ -62,6 +56,14 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/analyse.smk"
 include: "workflow/rules/exactness.smk"
+
+
+onstart:
+    # Two Snakemakes would delete each other's files; their jobs, which may outlive them, can't (see receipts.py).
+    try:
+        workflow.held = lock.hold(Path(".snakemake", "at-work"))
+    except UserError as busy:
+        sys.exit(f"{busy}")
 
 
 onerror:
