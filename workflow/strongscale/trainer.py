@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from strongscale import models, order, passes, stopping, stopwatch
+from strongscale import models, order, passes, replicas, stopping, stopwatch
 from strongscale.cells import CellSettings
 from strongscale.checkpoint import Checkpoint
 from strongscale.clock import Clock, EmulatedClock, WallClock
@@ -79,6 +79,7 @@ class Trainer:
 
     def run(self) -> Verdict:
         """Train to the end, from wherever it stands; the clock starts here."""
+        self._compare("the weights that training starts with")
         self.clock.start()
         while not (verdict := self._judge()):
             self._train_epoch()
@@ -123,6 +124,8 @@ class Trainer:
         self.samples += len(self.training)
         self.epoch, self.minibatch = self.epoch + 1, 0
         self.losses.zero_()
+        weights_hash = self.flat.digest()
+        replicas.compare(self.world, weights_hash, f"the weights after epoch {self.epoch}")
         self.journal.add(
             Epoch(
                 epoch=self.epoch,
@@ -135,35 +138,59 @@ class Trainer:
                 compute_s=seconds.compute,
                 communication_s=seconds.communication,
                 evaluation_s=seconds.evaluation,
-                weights_hash=self.flat.digest(),
+                weights_hash=weights_hash,
             )
         )
 
     def state(self) -> Checkpoint:
-        """Everything that makes the run what it is, whoever carries it on: nothing in it knows of ranks."""
+        """Everything that makes the run what it is, whoever carries it on: nothing in it knows of ranks or layouts."""
+        self._compare(f"the weights or Adam's moments after step {self.step}")
         losses = self.losses.clone()
         self.world.sum(losses)
-        tensors = {"weights": self.flat.values.data, "losses": losses, **self.update.state}
+        tensors = {"losses": losses, "steps": self.update.steps}
+        for kind, flat in self._flat_tensors().items():
+            tensors |= {f"{kind}/{name}": part for name, part in self.flat.by_name(flat).items()}
+        tensors |= {f"buffers/{name}": buffer.clone() for name, buffer in self._buffers().items()}
         counters = {name: getattr(self, name) for name in COUNTERS}
         journal = [asdict(epoch) for epoch in self.journal.epochs]
         return Checkpoint(
             {name: tensor.detach().cpu() for name, tensor in tensors.items()},
-            {"counters": counters, "journal": journal, "clock": self.clock.state()},
+            {"counters": counters, "journal": journal, "clock": self.clock.state(), "device": self.device.type},
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint, written by any number of ranks."""
+        """Go on from a checkpoint, written by any number of ranks, on any kind of device."""
         for name, counter in checkpoint.values["counters"].items():
             setattr(self, name, counter)
-        self.flat.values.data.copy_(checkpoint.tensors["weights"])
-        for name, moment in self.update.state.items():
-            moment.copy_(checkpoint.tensors[name])
+        for kind, flat in self._flat_tensors().items():
+            self.flat.take({name: checkpoint.tensors[f"{kind}/{name}"] for name in self.flat.names}, flat)
+        for name, buffer in self._buffers().items():
+            buffer.copy_(checkpoint.tensors[f"buffers/{name}"])
+        self.update.steps.copy_(checkpoint.tensors["steps"])
+        before = checkpoint.values["device"]
+        if before != self.device.type and self.world.rank == 0:
+            log.warning(
+                "written on %s, continued on %s: numbers round otherwise from here on", before, self.device.type
+            )
         if self.world.rank == 0:  # the losses are summed over ranks: one rank brings those computed before
             self.losses.copy_(checkpoint.tensors["losses"])
             self.clock.restore(checkpoint.values["clock"])
         else:
             self.clock.restore(checkpoint.values["clock"] | {"durations_s": {}})
         self.journal.restore([Epoch(**row) for row in checkpoint.values["journal"]])
+
+    def _flat_tensors(self) -> dict[str, Tensor]:
+        """What a run remembers of each parameter."""
+        return {"weights": self.flat.values.data, **self.update.moments}
+
+    def _buffers(self) -> dict[str, Tensor]:
+        """What belongs to the model and isn't trained: it stays as it was made, perhaps by chance."""
+        return {name: value for name, value in self.model.state_dict().items() if name not in self.flat.names}
+
+    def _compare(self, what: str) -> None:
+        """Stop if what a rank remembers isn't what the others do."""
+        tensors = [*self._flat_tensors().values(), *self._buffers().values()]
+        replicas.compare(self.world, replicas.digest(tensors), what)
 
     def lose(self, lost_s: float) -> None:
         """Account for seconds of work that died with an earlier attempt."""

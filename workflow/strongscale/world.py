@@ -10,6 +10,7 @@ from torch import Tensor
 
 from strongscale.errors import UserError
 
+PIECE_BYTES = 2**30  # of one message: MPI counts in 32 bits
 STARTED_BY_MPI = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS", "PMIX_RANK")
 
 
@@ -34,6 +35,10 @@ class World:
     def gather(self, value: Any) -> list[Any]:
         """The (small) value of every rank, on all ranks."""
         return [value]
+
+    def hand_out(self, content: bytes) -> bytes:
+        """The bytes that rank 0 gives, as many as there may be, on all ranks."""
+        return content
 
     def largest(self, value: int) -> int:
         """The largest of the ranks' numbers, on all ranks."""
@@ -118,6 +123,14 @@ class MPIWorld(World):
         """The value of every rank, on all ranks."""
         return list(self._comm.allgather(value))
 
+    def hand_out(self, content: bytes) -> bytes:
+        """The bytes that rank 0 gives, on all ranks, in pieces of a size that MPI can count."""
+        size = self._comm.bcast(len(content))
+        buffer = np.frombuffer(content, np.uint8) if self.rank == 0 else np.empty(size, np.uint8)
+        for start in range(0, size, PIECE_BYTES):
+            self._comm.Bcast(buffer[start : start + PIECE_BYTES])
+        return content if self.rank == 0 else buffer.tobytes()
+
     def largest(self, value: int) -> int:
         """The largest of the ranks' numbers: one small all-reduce, after every step."""
         numbers = np.array([value])
@@ -153,6 +166,11 @@ def choose_device(wanted: str, local_rank: int) -> torch.device:
     if wanted == "cpu" or not available:
         return torch.device("cpu")
     return torch.device("cuda", local_rank % torch.cuda.device_count())
+
+
+def name_ranks(numbers: list[int]) -> str:
+    """`rank 3`, or `ranks 0, 3`."""
+    return f"rank{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
 
 
 def _free_port() -> int:
