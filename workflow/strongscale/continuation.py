@@ -66,7 +66,8 @@ class Continuation:
 
     def resume(self, run: Continuable) -> int | None:
         """Go on from the newest checkpoint, on all ranks; its step, or None for a fresh start."""
-        checkpoint, heartbeat = self.store.load(), self._read_heartbeat()
+        found, beat = (self.store.load(), self._read_heartbeat()) if self.world.rank == 0 else (None, NO_LIFE)
+        checkpoint, heartbeat = Checkpoint.shared(found, self.world), self.world.gather(beat)[0]
         saved = checkpoint.values["life"] if checkpoint else NO_LIFE
         self._earlier_s = max(heartbeat["lived_s"], saved["lived_s"])
         self.lost_s = self._earlier_s - saved["lived_s"] + saved["lost_s"]

@@ -79,7 +79,7 @@ def prepare(folder: Path, ranks: World, *, any_ranks: bool = False, interrupt: I
             f"{folder}: {ranks.size} ranks; on the wall clock this run needs {cell.ranks}, as in its cell.json "
             "(or --any-ranks: the same weights, but seconds that count for nothing)"
         )
-    device = world.choose_device(cell.training.device, ranks.local_rank)
+    device = world.choose_device(cell.training.device, ranks)
     set_up_torch(cell.training.threads, device)
     ranks.connect(device)
     samples = read_samples(folder, cell)
