@@ -6,7 +6,7 @@ from typing import Any
 from strongscale.config import SEQUENTIAL, Config, SequentialEpochs, StrategyEntry, Study
 from strongscale.errors import UserError
 from strongscale.schema import build
-from strongscale.strategies import kinds
+from strongscale.strategies import named, names
 
 
 def parse(raw: Mapping[str, Any]) -> Config:
@@ -67,7 +67,7 @@ def _check_study(config: Config, study: Study, key: str) -> None:
             f"allowed: at most training.max_epochs, {study.training.max_epochs}"
         )
     if not study.strategies:
-        raise UserError(f"{key}.strategies: none; allowed: at least one of {', '.join(kinds())}")
+        raise UserError(f"{key}.strategies: none; allowed: at least one of {', '.join(names())}")
     if study.training.learning_rate == "edge" and not study.edge.rates:
         raise UserError(f"{key}.edge.rates: [] is not allowed; allowed: at least one rate, for learning_rate: edge")
     for name, entry in study.strategies.items():
@@ -88,10 +88,10 @@ def _check_strategy(study: Study, name: str, entry: StrategyEntry, key: str) -> 
         raise UserError(
             f"{key}: this name is not allowed; allowed: letters, digits and _, but not {SEQUENTIAL} or rate_..."
         )
-    if (entry.kind or name) not in kinds():
+    if (entry.kind or name) not in names():
         place = f"{key}.kind" if entry.kind else key
-        raise UserError(f"{place}: no strategy {entry.kind or name!r}; allowed: {', '.join(kinds())}")
-    strategy = build(kinds()[entry.kind or name], entry.parameters, f"{key}.parameters")
+        raise UserError(f"{place}: no strategy {entry.kind or name!r}; allowed: {', '.join(names())}")
+    strategy = build(named(entry.kind or name), entry.parameters, f"{key}.parameters")
     for workers in study.workers_of(name):
         batch = strategy.minibatch(study.training.batch_size, workers, 0)
         if workers > batch:

@@ -45,6 +45,8 @@ class Continuation:
     store: Store
     settings: Checkpoints
     interrupt: Interrupt = field(default_factory=Interrupt)
+    code: dict[str, str] = field(default_factory=dict)
+    """The files that decide the result, each with a digest, as they were when this attempt began."""
     attempts: int = 1
     lost_s: float = 0.0
     """Seconds of work that died with earlier attempts and was done again."""

@@ -32,7 +32,7 @@ from strongscale.journal import Journal
 from strongscale.lock import PATIENCE_S, locked
 from strongscale.schema import build
 from strongscale.stopping import Verdict
-from strongscale.strategies import kinds
+from strongscale.strategies import named
 from strongscale.strategies.base import Strategy
 from strongscale.trainer import Trainer
 from strongscale.world import World
@@ -57,8 +57,14 @@ def read_samples(folder: Path, cell: CellSettings) -> Samples:
 
 def create_strategy(cell: CellSettings) -> Strategy:
     """The strategy that the settings name."""
-    kind = Strategy if cell.kind == SEQUENTIAL else kinds()[cell.kind]
+    kind = Strategy if cell.kind == SEQUENTIAL else named(cell.kind)
     return build(kind, cell.parameters, "parameters")
+
+
+def code_of(cell: CellSettings) -> dict[str, str]:
+    """The files that decide the cell's result, each with a digest."""
+    strategies = [] if cell.kind == SEQUENTIAL else [f"strongscale.strategies.{cell.kind}"]
+    return provenance.code(f"strongscale.models.{cell.model.kind}", *strategies)
 
 
 def set_up_torch(threads: int, device: torch.device) -> None:
@@ -76,6 +82,7 @@ def set_up_torch(threads: int, device: torch.device) -> None:
 def prepare(folder: Path, ranks: World, *, any_ranks: bool = False, interrupt: Interrupt | None = None) -> Trainer:
     """Everything that happens before the clock starts."""
     cell = read_settings(folder)
+    code = code_of(cell)
     if ranks.size > cell.workers:
         raise UserError(f"{folder}: {ranks.size} ranks for {cell.workers} workers; allowed: at most one rank a worker")
     if cell.clock == "wall" and ranks.size != cell.ranks and not any_ranks:
@@ -98,9 +105,10 @@ def prepare(folder: Path, ranks: World, *, any_ranks: bool = False, interrupt: I
         journal=Journal(folder / "epochs.csv" if ranks.rank == 0 else None),
         continuation=Continuation(
             world=ranks,
-            store=Store(folder, {"settings": cell.hash, "code": provenance.code_hash()}),
+            store=Store(folder, {"settings": cell.hash, "code": provenance.code_hash(code)}),
             settings=cell.checkpoints,
             interrupt=interrupt or Interrupt(),
+            code=code,
         ),
     )
 
@@ -153,7 +161,8 @@ def describe_origin(trainer: Trainer, hosts: list[str]) -> dict[str, Any]:
         "versions": provenance.versions(),
         "git_commit": provenance.git_commit(),
         "settings_hash": trainer.cell.hash,
-        "code_hash": provenance.code_hash(),
+        "code_hash": trainer.continuation.store.identity["code"],
+        "code": trainer.continuation.code,
     }
 
 
@@ -167,7 +176,8 @@ def is_done(folder: Path) -> bool:
         result = read_json(folder / "result.json")
     except UserError:
         return False
-    ours = {"settings_hash": read_settings(folder).hash, "code_hash": provenance.code_hash()}
+    cell = read_settings(folder)
+    ours = {"settings_hash": cell.hash, "code_hash": provenance.code_hash(code_of(cell))}
     return isinstance(result, dict) and all(result.get(name) == value for name, value in ours.items())
 
 

@@ -13,7 +13,7 @@ from strongscale.config import SEQUENTIAL, SequentialEpochs, Study
 from strongscale.errors import UserError
 from strongscale.files import read_json
 from strongscale.schema import build, plain
-from strongscale.strategies import kinds
+from strongscale.strategies import named, names
 from strongscale.strategies.base import Strategy
 
 EPOCH_COLUMNS = [
@@ -181,10 +181,9 @@ def _training_differences(cell: Cell, study: Study, settings: CellSettings) -> I
 def _strategy(settings: CellSettings) -> Strategy | None:
     if settings.kind == SEQUENTIAL:
         return Strategy()
-    known = kinds()
-    if settings.kind not in known:
+    if settings.kind not in names():
         return None
-    return build(known[settings.kind], settings.parameters, "parameters")
+    return build(named(settings.kind), settings.parameters, "parameters")
 
 
 def _expected_strategy(cell: Cell, study: Study) -> Strategy:
