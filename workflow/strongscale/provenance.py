@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ WITHOUT_EFFECT = {
     for name in ("command", "errors", "failure", "files", "interrupt", "launchers", "lock", "provenance")
 } | {f"strongscale.data.{name}" for name in ("annotations", "ledger", "split")}
 """What a run imports without its result depending on it: words, locks, and how a data set is made, whose content has a hash."""
+OVERSUBSCRIBED = re.compile(r", oversubscribed: \d+ ranks on \d+ cores")
 DECIDING = ("torch", "numpy", "mpi4py", "openmpi")
 
 
@@ -116,6 +118,12 @@ def device_name(device: torch.device, ranks_on_host: int = 1) -> str:
     if ranks_on_host * threads > cores:
         name += f", oversubscribed: {ranks_on_host} ranks on {cores} cores"
     return name
+
+
+def device_changed(names: list[str]) -> bool:
+    """Whether attempts computed on different devices, however many ranks shared them."""
+    bare = {frozenset(OVERSUBSCRIBED.sub("", name).split(" and ")) for name in names}
+    return len(bare) > 1
 
 
 def _processor() -> str:
