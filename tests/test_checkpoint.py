@@ -209,7 +209,7 @@ def start(ranks, folder):
         "--command",
         *mpi_command(ranks, "strongscale.train", folder),
     ]
-    log = (folder / "train.log").open("w")
+    log = (folder / "train.log").open("a")
     return subprocess.Popen(command, env=environment(), stderr=log, start_new_session=True)
 
 
@@ -305,6 +305,6 @@ def test_a_failing_rank_is_named_with_its_host_and_reason(make_cell):
     command += [sys.executable, "-m", "mpi4py", "-c", code, str(folder)]
     answer = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60)
     assert answer.returncode == 1
-    assert "Traceback" in answer.stderr
+    assert "Traceback" in (folder / "train.log").read_text()
     reason = f"rank 1 on host {os.uname().nodename} failed: RuntimeError: the disk of rank 1 is on fire"
     assert reason in answer.stderr.splitlines()[-1]

@@ -38,19 +38,19 @@ studies:
 """
 LONG = "results/long/cells/sequential/01workers/seed1"
 CELLS = [f"results/tiny/cells/{cell}/seed1" for cell in ("sequential/01workers", "strong/02workers", "weak/02workers")]
-RESULTS = [f"{cell}/result.json" for cell in CELLS]
+RECEIPTS = [f"{cell}/receipt.json" for cell in CELLS]
 pytestmark = pytest.mark.slow
 
 
 class Lsf:
     """The stand-in, and Snakemake with it."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *options):
         self.folder = folder
         self.environment = environment()
         path = f"{BIN}{os.pathsep}{self.environment['PATH']}"
         self.environment |= {"LSF_DOUBLE_STATE": str(folder / "lsf"), "PATH": path}
-        self.call("lsf_double", "start", "--kill-delay-s", "1")
+        self.call("lsf_double", "start", "--kill-delay-s", "1", *options)
 
     def call(self, *arguments):
         done = subprocess.run(arguments, env=self.environment, cwd=self.folder, capture_output=True, text=True)
@@ -74,18 +74,18 @@ def calm(tmp_path_factory):
     """The study made on this machine."""
     folder = tmp_path_factory.mktemp("calm")
     (folder / "tiny.yaml").write_text(CONFIG)
-    targets = [*RESULTS, f"{LONG}/result.json"]
+    targets = [*RECEIPTS, f"{LONG}/receipt.json"]
     subprocess.run(command(folder, "--", *targets), env=environment(), cwd=folder, check=True, capture_output=True)
     return folder
 
 
 @pytest.fixture
-def lsf(calm, tmp_path):
-    """A stand-in, and a folder with the data set but without cells."""
+def lsf(calm, tmp_path, request):
+    """A stand-in, with options where a test asks for them, and a folder with the data set but without cells."""
     shutil.copytree(calm, tmp_path / "work")
     for study in ("tiny", "long"):
         shutil.rmtree(tmp_path / "work" / "results" / study)
-    cluster = Lsf(tmp_path / "work")
+    cluster = Lsf(tmp_path / "work", *getattr(request, "param", []))
     yield cluster
     cluster.call("lsf_double", "stop")
 
@@ -129,7 +129,7 @@ def same_bits(lsf, calm, cells):
 
 
 def test_all_cells_are_the_same_as_on_this_machine_though_a_job_is_killed(lsf, calm):
-    process = start(lsf, *RESULTS)
+    process = start(lsf, *RECEIPTS)
     wait_until(lambda: any(trains(lsf.folder / cell) for cell in CELLS), process, lsf.folder)
     subprocess.run(["bkill", *lsf.states()], env=lsf.environment, cwd=lsf.folder, capture_output=True)
     finish(lsf, process)
@@ -139,11 +139,11 @@ def test_all_cells_are_the_same_as_on_this_machine_though_a_job_is_killed(lsf, c
 
 
 def test_a_job_unknown_for_a_while_and_a_silent_bjobs_change_nothing(lsf, calm):
-    process = start(lsf, RESULTS[0])
+    process = start(lsf, RECEIPTS[0])
     wait_until(lsf.states, process, lsf.folder)
     lsf.call("lsf_double", "show", "1", "UNKWN")
     lsf.call("lsf_double", "fault", "bjobs", "fail", "1")
-    wait_until(lambda: (lsf.folder / RESULTS[0]).exists(), process, lsf.folder)
+    wait_until(lambda: (lsf.folder / RECEIPTS[0]).exists(), process, lsf.folder)
     assert process.poll() is None  # it isn't taken for finished while nobody knows
     lsf.call("lsf_double", "show", "1", "real")
     finish(lsf, process)
@@ -153,7 +153,7 @@ def test_a_job_unknown_for_a_while_and_a_silent_bjobs_change_nothing(lsf, calm):
 
 def train_a_while(lsf):
     """Snakemake, whose one long cell is in training."""
-    process = start(lsf, f"{LONG}/result.json")
+    process = start(lsf, f"{LONG}/receipt.json")
     wait_until(lambda: trains(lsf.folder / LONG, 20), process, lsf.folder)
     return process
 
@@ -186,8 +186,24 @@ def test_a_job_that_outlives_snakemake_and_its_second_copy_do_not_write_one_fold
     first = train_a_while(lsf)
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
-    finish(lsf, start(lsf, f"{LONG}/result.json"))
+    finish(lsf, start(lsf, f"{LONG}/receipt.json"))
     assert lsf.states() == {"1": "DONE", "2": "DONE"}
     assert read_json(lsf.folder / LONG / "result.json")["attempts"] == 1
     assert "done already, by another run" in (lsf.folder / LONG / "train.log").read_text()
+    assert same_bits(lsf, calm, [LONG])
+
+
+@pytest.mark.parametrize("lsf", [["--hosts", "1", "--slots", "1"]], indirect=True)
+def test_a_second_copy_that_starts_when_the_first_has_ended_trains_nothing(lsf, calm):
+    first = train_a_while(lsf)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    second, result = start(lsf, f"{LONG}/receipt.json"), lsf.folder / LONG / "result.json"
+    wait_until(lambda: lsf.states().get("2") == "PEND", second, lsf.folder)
+    wait_until(result.exists, second, lsf.folder)
+    before = result.stat()
+    finish(lsf, second)
+    assert lsf.states() == {"1": "DONE", "2": "DONE"}
+    assert result.stat() == before
+    assert read_json(result)["attempts"] == 1
     assert same_bits(lsf, calm, [LONG])

@@ -1,8 +1,11 @@
 """The four strategies of the paper, by their table."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 
-from strongscale import strategies, train
+from strongscale import models, strategies, train
 from strongscale.errors import UserError
 from strongscale.strategies import kinds, named, names
 from strongscale.strategies.base import Strategy
@@ -68,3 +71,11 @@ def test_a_file_with_two_strategies_is_refused_by_name(tmp_path, monkeypatch):
     monkeypatch.setattr(strategies, "__path__", [*strategies.__path__, str(tmp_path)])
     with pytest.raises(UserError, match="two_at_once.py: must define exactly one Strategy, it defines 2"):
         named("two_at_once")
+
+
+def test_a_broken_model_is_the_matter_of_those_who_name_it(tmp_path, monkeypatch, make_cell):
+    shutil.copytree(Path(models.__file__).parent, tmp_path / "models", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "models" / "mine.py").write_text("this is no Python (\n")
+    monkeypatch.setattr(models, "__path__", [str(tmp_path / "models")])
+    train.train(make_cell("strong", 2, max_epochs=1), World())
+    assert "mine" in models.kinds()

@@ -3,14 +3,18 @@
 `python -m strongscale.launch <cell folder>`; cell.json says how many ranks, where it runs says how they are started. A
 scheduler's SIGTERM would make mpirun kill its ranks within a second, before they have checkpointed; so mpirun runs in a
 session of its own and is told SIGUSR1, which it hands to the ranks. The same happens by itself ahead of the job's time
-limit, whatever signals the scheduler sends. When this process is stopped, so are the ranks. If this process is killed outright, mpirun goes with it. After a failure the
-last line is the reason: mpirun itself names none.
+limit, whatever signals the scheduler sends. When this process is stopped, so are the ranks; if it is killed outright, they go
+with it. After a failure the last line is the reason: mpirun itself names none.
+
+What the ranks say goes to train.log, which belongs to the run, as all that it makes does. Where a run of these very settings
+is finished, by an earlier job say, only the receipt is written.
 """
 
 import argparse
 import ctypes
 import importlib.util
 import json
+import logging
 import math
 import os
 import platform
@@ -25,12 +29,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from strongscale import failure, launchers, standstill
+from strongscale import failure, launchers, receipts, standstill
 from strongscale.command import run
 from strongscale.errors import UserError
 from strongscale.files import read_json, write_json
+from strongscale.finished import MADE, is_finished
 from strongscale.gpus import own_gpu
 from strongscale.interrupt import EXIT_STATUS, SIGNALS
+
+log = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1
 NEEDED = ("torch", "numpy", "pandas", "safetensors")
@@ -63,9 +70,14 @@ def start_and_wait(command: list[str], folder: Path, variables: dict[str, str], 
     the same id then fails to start. In a scratch folder of its own it never meets another's.
     """
     before = _sign_of_life(folder)
-    with tempfile.TemporaryDirectory(prefix="mpi-", ignore_cleanup_errors=True) as scratch:
+    with (
+        tempfile.TemporaryDirectory(prefix="mpi-", ignore_cleanup_errors=True) as scratch,
+        (folder / failure.LOG).open("ab") as said,  # appended to: another copy of this run may be at work
+    ):
         process = subprocess.Popen(  # noqa: PLW1509 - no threads here, and Linux alone has the call
             command,
+            stdout=said,
+            stderr=said,
             env=os.environ | variables | {"TMPDIR": scratch},
             start_new_session=True,
             preexec_fn=die_with_parent if sys.platform == "linux" else None,
@@ -171,12 +183,17 @@ def main(arguments: list[str]) -> None:
         launch(options.folder, options)
     except (UserError, OSError) as error:
         failure.record(options.folder, str(error))
+        failure.end_log(options.folder, str(error))
         raise
 
 
 def launch(folder: Path, options: argparse.Namespace) -> None:
-    """Run a cell; leave with its status where it is to be continued."""
+    """Run a cell, unless it has been, and write its receipt; leave with its status where it is to be continued."""
     ranks: int = read_json(folder / "cell.json")["ranks"]
+    if is_finished(folder):
+        log.info("%s: done already", folder)
+        write_receipt(folder)
+        return
     if options.attempt > 1 and failure.is_permanent(folder):
         raise UserError(f"{folder}: not tried again, for it would fail the same way: {failure.reason(folder)}")
     failure.clear(folder)
@@ -192,6 +209,16 @@ def launch(folder: Path, options: argparse.Namespace) -> None:
         sys.exit(EXIT_STATUS)
     if ended.status:
         raise UserError(f"{folder}: {why(ended, folder, ranks, options.memory_mb)}")
+    if options.command:  # not our run, so not our result
+        return
+    if not is_finished(folder):
+        raise UserError(f"{folder}: its cell.json was changed while it ran, so this is no result of it; run again")
+    write_receipt(folder)
+
+
+def write_receipt(folder: Path) -> None:
+    """Tell Snakemake of what the run made."""
+    receipts.write(folder / receipts.CELL, [folder / name for name in MADE])
 
 
 if __name__ == "__main__":

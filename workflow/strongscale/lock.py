@@ -25,17 +25,37 @@ def locked(folder: Path, patience_s: float = PATIENCE_S) -> Iterator[None]:
     path, deadline_s = folder / "lock", time.monotonic() + patience_s
     while not (file := take(path)):
         if time.monotonic() > deadline_s:
-            owner = path.read_text(encoding="utf-8").strip() or "an unknown process"
-            raise Busy(f"{folder}: another run is at work here ({owner}); wait for it or stop it")
+            raise Busy(f"{folder}: another run is at work here ({_owner(path)}); wait for it or stop it")
         time.sleep(0.2)
     with file:
-        file.truncate(0)
-        file.write(f"host {platform.node()}, process {os.getpid()}")
-        file.flush()
+        _sign(file)
         try:
             yield
         finally:
             path.unlink(missing_ok=True)
+
+
+def hold(path: Path) -> Held | None:
+    """Hold a lock for as long as this process lives; None on a file system that knows none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        file = take(path)
+    except OSError:
+        return None
+    if not file:
+        raise Busy(f"another Snakemake is at work in this folder ({_owner(path)}); wait for it or stop it")
+    _sign(file)
+    return file
+
+
+def _owner(path: Path) -> str:
+    return path.read_text(encoding="utf-8").strip() or "an unknown process"
+
+
+def _sign(file: Held) -> None:
+    file.truncate(0)
+    file.write(f"host {platform.node()}, process {os.getpid()}")
+    file.flush()
 
 
 def take(path: Path) -> Held | None:

@@ -17,10 +17,12 @@ from strongscale.errors import UserError
 
 PACKAGE = Path(__file__).parent
 ROOT = "strongscale.train"
-WITHOUT_EFFECT = {
-    f"strongscale.{name}"
-    for name in ("command", "errors", "failure", "files", "interrupt", "launchers", "lock", "provenance")
-} | {f"strongscale.data.{name}" for name in ("annotations", "ledger", "split")}
+_WORDS_AND_LOCKS = (
+    *("command", "config_file", "errors", "failure", "files", "finished"),
+    *("interrupt", "launchers", "lock", "provenance"),
+)
+_MAKING_OF_DATA = ("data.annotations", "data.ledger", "data.losses", "data.split")
+WITHOUT_EFFECT = {f"strongscale.{name}" for name in (*_WORDS_AND_LOCKS, *_MAKING_OF_DATA)}
 """What a run imports without its result depending on it: words, locks, and how a data set is made, whose content has a hash."""
 OVERSUBSCRIBED = re.compile(r", oversubscribed: \d+ ranks on \d+ cores")
 DECIDING = ("torch", "numpy", "mpi4py", "openmpi")

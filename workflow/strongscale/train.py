@@ -25,7 +25,8 @@ from strongscale.config import SEQUENTIAL, SequentialEpochs
 from strongscale.continuation import Continuation
 from strongscale.data.dataset import Samples, central_section, load
 from strongscale.errors import UserError
-from strongscale.files import atomic, read_json, write_json
+from strongscale.files import atomic, write_json
+from strongscale.finished import forget, is_finished, read_settings
 from strongscale.heap import keep_freed_memory
 from strongscale.interrupt import EXIT_STATUS, Interrupt, Interrupted
 from strongscale.journal import Journal
@@ -38,11 +39,6 @@ from strongscale.trainer import Trainer
 from strongscale.world import World
 
 log = logging.getLogger(__name__)
-
-
-def read_settings(folder: Path) -> CellSettings:
-    """The settings of the cell in this folder."""
-    return build(CellSettings, read_json(folder / "cell.json"), str(folder / "cell.json"))
 
 
 def read_samples(folder: Path, cell: CellSettings) -> Samples:
@@ -189,17 +185,6 @@ def _finite(loss: float) -> float | None:
     return loss if abs(loss) < float("inf") else None
 
 
-def is_done(folder: Path) -> bool:
-    """Whether another run has finished this very cell, while we waited for its lock."""
-    try:
-        result = read_json(folder / "result.json")
-    except UserError:
-        return False
-    cell = read_settings(folder)
-    ours = {"settings_hash": cell.hash, "code_hash": provenance.code_hash(code_of(cell))}
-    return isinstance(result, dict) and all(result.get(name) == value for name, value in ours.items())
-
-
 def train(folder: Path, ranks: World, *, any_ranks: bool = False, interrupt: Interrupt | None = None) -> None:
     """Train the cell in this folder, or train it on, and write its result."""
     start_s = time.perf_counter()
@@ -254,9 +239,11 @@ def main(arguments: list[str]) -> None:
     read_settings(folder)  # a wrong folder is told before anything is written to it
     try:
         with locked(folder, options.patience_s) if ranks.rank == 0 else contextlib.nullcontext():
-            if ranks.largest(int(ranks.rank == 0 and is_done(folder))):
+            if ranks.largest(int(ranks.rank == 0 and is_finished(folder))):
                 log.info("%s: done already, by another run", folder)
             else:
+                if ranks.rank == 0:
+                    forget(folder)
                 train(folder, ranks, any_ranks=options.any_ranks, interrupt=interrupt)
     except Interrupted:
         if ranks.rank == 0:
