@@ -2,7 +2,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from analysis_fixtures import as_in_the_paper, paper_study, settings_of, write_cell, write_study
+from analysis_fixtures import DEVICE, as_in_the_paper, paper_study, settings_of, write_cell, write_study
 
 from strongscale.analysis.load import load
 from strongscale.cells import Cell
@@ -21,6 +21,41 @@ def test_wall_clock_seconds_of_fewer_ranks_than_workers_are_refused(tmp_path):
     path.write_text(path.read_text().replace('"ranks": 4', '"ranks": 2'))
     with pytest.raises(UserError, match="its seconds are of 2 ranks, not of 4 workers"):
         load(folder)
+
+
+def test_wall_clock_seconds_of_which_some_are_of_fewer_ranks_are_refused(tmp_path):
+    folder = write_study(tmp_path, paper_study(clock="wall"), as_in_the_paper)
+    path = next(folder.glob("cells/strong/04workers/*/result.json"))
+    edit(path, history=[{"ranks": 1, "device": DEVICE}, {"ranks": 4, "device": DEVICE}], attempts=2)
+    with pytest.raises(UserError, match="its seconds are of 1 and 4 ranks, not of 4 workers"):
+        load(folder)
+
+
+def test_every_device_of_every_attempt_is_named_and_a_change_of_it(tmp_path):
+    folder = write_study(tmp_path, paper_study())
+    history = [{"ranks": 1, "device": "GPU: Tesla K80", "hosts": ["n1"]}, {"ranks": 1, "device": DEVICE}]
+    edit(tmp_path / STRONG.folder / "result.json", history=history, device_changed=True)
+    runs = load(folder)
+    assert f"{DEVICE} and GPU: Tesla K80" in runs.label
+    assert "1 run changed the device on the way" in runs.label
+    assert runs.cells["device_changed"].sum() == 1
+
+
+def test_runs_made_by_code_that_differs_are_said_to_be_so(tmp_path):
+    folder = write_study(tmp_path, paper_study())
+    assert "code" not in load(folder).label  # strategies have files of their own
+    edit(tmp_path / STRONG.folder / "result.json", code={"trainer.py": "bb", "strategies/strong.py": "strong"})
+    assert load(folder).label.endswith("made by code that differs between runs: trainer.py (2 versions)")
+
+
+def test_a_result_from_before_attempts_were_told_is_read(tmp_path):
+    folder = write_study(tmp_path, paper_study())
+    path = tmp_path / STRONG.folder / "result.json"
+    old = json.loads(path.read_text())
+    for name in ("history", "code", "device_changed"):
+        del old[name]
+    path.write_text(json.dumps(old))
+    assert load(folder).label.count(DEVICE) == 1
 
 
 def test_every_run_of_the_matrix_and_of_the_edge_is_there(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 import torch
 from conftest import environment, launch_spoilt, mpi_command, mpirun, rows
 
-from strongscale import failure, models, train
+from strongscale import failure, models, provenance, train
 from strongscale.checkpoint import Checkpoint, Store
 from strongscale.config import Checkpoints
 from strongscale.errors import UserError
@@ -200,6 +200,48 @@ def test_the_log_says_that_a_run_goes_on_on_another_kind_of_device(make_cell, ca
     assert [words in record.getMessage() for record in caplog.records] == ([True] if words else [])
 
 
+def test_an_attempt_of_which_nothing_is_left_is_told_too(make_cell):
+    folder = make_cell("strong", 2)
+    lost = train.prepare(folder, World())
+    lost.continuation.resume(lost)  # and dies before its first checkpoint
+    train.train(folder, World())
+    result = json.loads((folder / "result.json").read_text())
+    assert [attempt["from_step"] for attempt in result["history"]] == [0, 0]
+    assert {"started_at", "hosts", "transport", "device", "versions", "git_commit", "code_hash"} <= {
+        *result["history"][0]
+    }
+    assert result["attempts"] == 2
+
+
+@pytest.mark.parametrize(
+    ("devices", "changed"),
+    [
+        (("CPU: A, 1 thread", "GPU: B"), True),
+        (("CPU: A, 1 thread", "CPU: B, 1 thread"), True),
+        (("CPU: A, 1 thread", "CPU: A, 1 thread, oversubscribed: 4 ranks on 2 cores"), False),
+    ],
+)
+def test_a_change_of_the_device_is_told(make_cell, monkeypatch, caplog, devices, changed):
+    folder = make_cell("strong", 2, checkpoints=EVERY_STEP)
+    monkeypatch.setattr(provenance, "device_name", lambda *_: devices[0])
+    first = train.prepare(folder, World())
+    first.continuation.resume(first)
+    monkeypatch.setattr(provenance, "device_name", lambda *_: devices[1])
+    train.train(folder, World())
+    result = json.loads((folder / "result.json").read_text())
+    assert result["device_changed"] is changed
+    assert tuple(attempt["device"] for attempt in result["history"]) == devices
+    assert ("an earlier attempt computed on another device" in caplog.text) is changed
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "3", "null", '{"identity": 5}', "{"])
+def test_a_heartbeat_that_says_nothing_is_no_attempt(make_cell, content):
+    folder = make_cell("sequential", max_epochs=1)
+    (folder / "heartbeat.json").write_text(content)
+    train.train(folder, World())
+    assert json.loads((folder / "result.json").read_text())["attempts"] == 1
+
+
 def test_nothing_is_left_over_when_a_run_is_done(make_cell):
     folder = make_cell("sequential", checkpoints=EVERY_STEP)
     train.train(folder, World())
@@ -252,6 +294,10 @@ def test_a_run_killed_on_four_ranks_goes_on_on_any_number_with_the_same_bits(mak
     assert answer.returncode == 0, answer.stderr
     assert "attempt 2, from step" in answer.stderr
     assert rows(killed) == rows(calm)
+    result = json.loads((killed / "result.json").read_text())
+    assert [attempt["ranks"] for attempt in result["history"]] == [4, ranks_then]
+    assert result["ranks"] == ranks_then
+    assert result["history"][0]["from_step"] == 0 < result["history"][1]["from_step"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2], ids=lambda number: number.name)

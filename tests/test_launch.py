@@ -5,11 +5,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import ROOT, environment
 
 from strongscale import failure, launchers
+from strongscale import launch as launch_module
 from strongscale.config import Checkpoints
 from strongscale.files import read_json
 from strongscale.interrupt import EXIT_STATUS
@@ -265,3 +267,14 @@ def test_no_scratch_folder_of_mpi_is_left_behind(make_cell, tmp_path):
     scratch.mkdir()
     launch(make_cell(), "--command", "sh", "-c", 'touch "$TMPDIR/left"', TMPDIR=str(scratch))
     assert os.listdir(scratch) == []  # noqa: PTH208
+
+
+def test_a_suspension_uses_up_none_of_a_jobs_time(monkeypatch):
+    now = SimpleNamespace(s=0.0)
+    monkeypatch.setattr(launch_module, "time", SimpleNamespace(monotonic=lambda: now.s))
+    left = launch_module.TimeLeft(10.0)
+    for moment_s in (4.0, 3600.0, 4.0):
+        now.s += moment_s
+        assert not left.is_over()
+    now.s += 2.5
+    assert left.is_over()

@@ -22,7 +22,7 @@ from strongscale.config import (
 from strongscale.config_file import check_workers
 from strongscale.errors import UserError
 from strongscale.schema import SEED, WORKERS, build, plain
-from strongscale.strategies import kinds
+from strongscale.strategies import named, names
 from strongscale.strategies.base import Strategy
 
 RATE = "rate_"
@@ -151,11 +151,11 @@ class CellSettings:
     checkpoints: Annotated[Checkpoints, "how often the run can be continued from"]
 
     def __post_init__(self) -> None:
-        if self.kind not in (SEQUENTIAL, *kinds()):
-            raise UserError(f"kind: no strategy {self.kind!r}; allowed: {', '.join((SEQUENTIAL, *kinds()))}")
+        if self.kind not in (SEQUENTIAL, *names()):
+            raise UserError(f"kind: no strategy {self.kind!r}; allowed: {', '.join((SEQUENTIAL, *names()))}")
         if self.training.learning_rate == "edge":
             raise UserError("training.learning_rate: 'edge' is not allowed; allowed: a run's own rate, a number")
-        strategy = Strategy if self.kind == SEQUENTIAL else kinds()[self.kind]
+        strategy = Strategy if self.kind == SEQUENTIAL else named(self.kind)
         check_workers(build(strategy, self.parameters, "parameters"), self.training, self.workers, "workers")
 
     @property

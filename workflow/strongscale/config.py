@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from strongscale.errors import UserError
 from strongscale.schema import AT_LEAST_0, AT_LEAST_1, POSITIVE, SEED, WORKERS, Between, NonEmpty, build
-from strongscale.strategies import kinds
+from strongscale.strategies import named
 from strongscale.strategies.base import Strategy
 
 SEQUENTIAL = "sequential"
@@ -311,7 +311,7 @@ class Study:
         if name == SEQUENTIAL:
             return Strategy()
         entry = self.strategies[name]
-        return build(kinds()[entry.kind or name], entry.parameters, f"strategies.{name}.parameters")
+        return build(named(entry.kind or name), entry.parameters, f"strategies.{name}.parameters")
 
     def workers_of(self, name: str) -> tuple[int, ...]:
         """The numbers of workers at which a line of the matrix is run, 1 included, in rising order."""

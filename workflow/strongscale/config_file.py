@@ -9,7 +9,7 @@ from strongscale import models
 from strongscale.config import SEQUENTIAL, Config, SequentialEpochs, StrategyEntry, Study, Training
 from strongscale.errors import UserError
 from strongscale.schema import build
-from strongscale.strategies import kinds
+from strongscale.strategies import named, names
 from strongscale.strategies.base import Strategy
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _check_study(config: Config, study: Study, key: str) -> None:
             f"allowed: at most training.max_epochs, {study.training.max_epochs}"
         )
     if not study.strategies:
-        raise UserError(f"{key}.strategies: none; allowed: at least one of {', '.join(kinds())}")
+        raise UserError(f"{key}.strategies: none; allowed: at least one of {', '.join(names())}")
     if study.training.learning_rate == "edge" and not study.edge.rates:
         raise UserError(f"{key}.edge.rates: [] is not allowed; allowed: at least one rate, for learning_rate: edge")
     for name, entry in study.strategies.items():
@@ -142,10 +142,10 @@ def _check_strategy(study: Study, name: str, entry: StrategyEntry, key: str) -> 
             f"{place}: this name is not allowed; allowed: letters, digits and _, at most 64, but not {SEQUENTIAL} or "
             "rate_..."
         )
-    if (entry.kind or name) not in kinds():
+    if (entry.kind or name) not in names():
         place = f"{key}.kind" if entry.kind else key
-        raise UserError(f"{place}: no strategy {entry.kind or name!r}; allowed: {', '.join(kinds())}")
-    strategy = build(kinds()[entry.kind or name], entry.parameters, f"{key}.parameters")
+        raise UserError(f"{place}: no strategy {entry.kind or name!r}; allowed: {', '.join(names())}")
+    strategy = build(named(entry.kind or name), entry.parameters, f"{key}.parameters")
     for workers in study.workers_of(name):
         check_workers(strategy, study.training, workers, key)
 

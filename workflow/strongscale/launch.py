@@ -3,8 +3,8 @@
 `python -m strongscale.launch <cell folder>`; cell.json says how many ranks, where it runs says how they are started. A
 scheduler's SIGTERM would make mpirun kill its ranks within a second, before they have checkpointed; so mpirun runs in a
 session of its own and is told SIGUSR1, which it hands to the ranks. The same happens by itself ahead of the job's time
-limit, whatever signals the scheduler sends. If this process is killed outright, mpirun goes with it. After a failure the
-last line is the reason: mpirun itself names none.
+limit, whatever signals the scheduler sends. When this process is stopped, so are the ranks; if it is killed outright, they go
+with it. After a failure the last line is the reason: mpirun itself names none.
 
 What the ranks say goes to train.log, which belongs to the run, as all that it makes does. Where a run of these very settings
 is finished, by an earlier job say, only the receipt is written.
@@ -15,6 +15,7 @@ import ctypes
 import importlib.util
 import json
 import logging
+import math
 import os
 import platform
 import resource
@@ -28,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from strongscale import failure, launchers, receipts
+from strongscale import failure, launchers, receipts, standstill
 from strongscale.command import run
 from strongscale.errors import UserError
 from strongscale.files import read_json, write_json
@@ -42,6 +43,8 @@ PR_SET_PDEATHSIG = 1
 NEEDED = ("torch", "numpy", "pandas", "safetensors")
 SHORTEST_S = 10.0
 """A job warned earlier than this after its start would never get anywhere."""
+STOOD_S = 5.0
+"""Who asks for the time every moment, and so long not, was suspended."""
 
 
 @dataclass
@@ -82,20 +85,41 @@ def start_and_wait(command: list[str], folder: Path, variables: dict[str, str], 
         ended, told = Ended(0, limit_reached=False), threading.Event()
 
         def hand_on(number: int, frame: FrameType | None) -> None:
-            ended.limit_reached |= number == signal.SIGALRM
             told.set()
 
-        for number in (*SIGNALS, signal.SIGINT, signal.SIGALRM):
+        for number in (*SIGNALS, signal.SIGINT):
             signal.signal(number, hand_on)
-        if leave_after_s is not None:
-            signal.setitimer(signal.ITIMER_REAL, max(leave_after_s, SHORTEST_S))
-        while (status := _wait(process)) is None:
-            if told.is_set() and _sign_of_life(folder) != before:
-                told.clear()
-                process.send_signal(signal.SIGUSR1)
+        signal.signal(signal.SIGTSTP, _stand_still)
+        left = TimeLeft(math.inf if leave_after_s is None else max(leave_after_s, SHORTEST_S))
+        with standstill.following(process.pid):
+            while (status := _wait(process)) is None:
+                if left.is_over() and not ended.limit_reached:
+                    ended.limit_reached = True
+                    told.set()
+                if told.is_set() and _sign_of_life(folder) != before:
+                    told.clear()
+                    process.send_signal(signal.SIGUSR1)
         ended.status = status
-        signal.setitimer(signal.ITIMER_REAL, 0)
     return ended
+
+
+class TimeLeft:
+    """A job's time, which doesn't pass while the job is suspended: nor does it for schedulers."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._last_s = seconds, time.monotonic()
+
+    def is_over(self) -> bool:
+        """Whether it is used up; to be asked every moment, or the job is taken for suspended."""
+        last_s, self._last_s = self._last_s, time.monotonic()
+        passed_s = self._last_s - last_s
+        self._seconds -= passed_s if passed_s < STOOD_S else 0.0
+        return self._seconds <= 0
+
+
+def _stand_still(number: int, frame: FrameType | None) -> None:
+    """SIGTSTP, which can be caught, and which Linux drops where no shell could continue us, becomes SIGSTOP."""
+    os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int | None:

@@ -279,11 +279,12 @@ class Trainer:
         return float(np.mean(losses.cpu().numpy(), dtype=np.float64))
 
     def _create_clock(self) -> Clock:
+        watch = stopwatch.create(self.device, self.continuation.suspension.watch)
         if self.cell.network is None:
-            return WallClock(stopwatch.create(self.device))
+            return WallClock(watch, self.continuation.suspension)
         gradient = self.flat.gradient
         return EmulatedClock(
-            stopwatch.create(self.device),
+            watch,
             self.cell.network,
             self.cell.workers,
             gradient.numel() * gradient.element_size(),

@@ -7,13 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from strongscale.analysis.runs import Result, Run, StudyRuns, network_name
+from strongscale.analysis.runs import Attempt, Result, Run, StudyRuns, in_words, network_name
 from strongscale.cells import Cell, CellSettings, edge_cells, matrix, own_part
 from strongscale.config import SEQUENTIAL, SequentialEpochs, Study
 from strongscale.errors import UserError
 from strongscale.files import read_json
 from strongscale.schema import build, plain
-from strongscale.strategies import kinds
+from strongscale.strategies import named, names
 from strongscale.strategies.base import Strategy
 
 EPOCH_COLUMNS = [
@@ -96,10 +96,19 @@ def _read_cell(folder: Path, cell: Cell, study: Study) -> tuple[CellSettings, Re
         raise UserError(f"{path}: the result of {cell} is missing; make it with `snakemake {path}`")
     settings = _build(CellSettings, read_json(folder / "cell.json"), folder / "cell.json")
     raw = read_json(path)
-    known = Result.__dataclass_fields__
-    result = _build(Result, {key: raw[key] for key in raw if key in known} if isinstance(raw, dict) else raw, path)
+    result = _build(Result, _known(Result, raw), path)
     _check_cell(folder, cell, study, settings, result)
     return settings, result, _read_epochs(folder / "epochs.csv", result)
+
+
+def _known(cls: type, raw: Any) -> Any:
+    """The part of a result, and of the attempts in it, that the analysis reads."""
+    if not isinstance(raw, dict):
+        return raw
+    known = {name: raw[name] for name in cls.__dataclass_fields__ if name in raw}  # type: ignore[attr-defined]
+    if isinstance(known.get("history"), list):
+        known["history"] = [_known(Attempt, attempt) for attempt in known["history"]]
+    return known
 
 
 def _build(cls: type, raw: Any, path: Path) -> Any:
@@ -136,9 +145,10 @@ def _check_cell(folder: Path, cell: Cell, study: Study, settings: CellSettings, 
         raise UserError(f"{folder / 'result.json'}: {AGAIN} (settings_hash isn't that of cell.json)")
     if result.clock != study.clock:
         raise UserError(f"{folder / 'result.json'}: {AGAIN} (clock {result.clock}, the study's is {study.clock})")
-    if study.clock == "wall" and result.ranks != cell.workers:
+    ranks = {result.ranks} | {attempt.ranks for attempt in result.history}
+    if study.clock == "wall" and ranks != {cell.workers}:
         raise UserError(
-            f"{folder / 'result.json'}: its seconds are of {result.ranks} ranks, not of {cell.workers} workers; "
+            f"{folder / 'result.json'}: its seconds are of {in_words(sorted(ranks))} ranks, not of {cell.workers} workers; "
             "remove the folder and run it again"
         )
     different = next(_differences(cell, study, settings), None)
@@ -181,10 +191,9 @@ def _training_differences(cell: Cell, study: Study, settings: CellSettings) -> I
 def _strategy(settings: CellSettings) -> Strategy | None:
     if settings.kind == SEQUENTIAL:
         return Strategy()
-    known = kinds()
-    if settings.kind not in known:
+    if settings.kind not in names():
         return None
-    return build(known[settings.kind], settings.parameters, "parameters")
+    return build(named(settings.kind), settings.parameters, "parameters")
 
 
 def _expected_strategy(cell: Cell, study: Study) -> Strategy:

@@ -30,7 +30,10 @@ def kinds() -> list[str]:
 def _defines_create(path: Path) -> bool:
     if not path.exists():  # a folder: part of a model
         return False
-    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    except (SyntaxError, ValueError):  # the matter of those who name it
+        return True
     return any(isinstance(node, ast.FunctionDef) and node.name == "create" for node in tree.body)
 
 
