@@ -13,6 +13,7 @@ from strongscale.interrupt import Interrupt, Interrupted, Timer
 from strongscale.world import World
 
 HEARTBEAT_S = 1.0
+MOST = 1e12  # seconds, of Unix time too
 NOTHING, DUE, STOP = range(3)
 NO_LIFE: dict[str, Any] = {
     "lived_s": 0.0,
@@ -138,8 +139,17 @@ class Continuation:
             temporary.replace(self._heartbeat)
 
     def _read_heartbeat(self) -> dict[str, Any]:
-        with contextlib.suppress(OSError, ValueError):
-            beat: dict[str, Any] = json.loads(self._heartbeat.read_text(encoding="utf-8"))
-            if beat["identity"] == self.store.identity:
-                return beat
+        """The last sign of life of this very run; one that is torn, or that somebody has edited, is none."""
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            beat: Any = json.loads(self._heartbeat.read_text(encoding="utf-8"))
+            is_ours = isinstance(beat, dict) and beat.get("identity") == self.store.identity
+            if is_ours and all(_fits(beat[name], none) for name, none in NO_LIFE.items() if name in beat):
+                return {**NO_LIFE, **beat}
         return NO_LIFE
+
+
+def _fits(value: Any, none: Any) -> bool:
+    """Whether it can be seconds, a count, or a list of attempts: what somebody has edited may be anything."""
+    if isinstance(none, list):
+        return isinstance(value, list) and all(isinstance(one, dict) for one in value)
+    return type(value) in (int, float) and 0 <= value < MOST
