@@ -152,7 +152,8 @@ def main(arguments: list[str]) -> None:
 
 def launch(folder: Path, options: argparse.Namespace) -> None:
     """Run a cell; leave with its status where it is to be continued."""
-    ranks: int = read_json(folder / "cell.json")["ranks"]
+    cell = read_json(folder / "cell.json")
+    ranks: int = cell["ranks"]
     if options.attempt > 1 and failure.is_permanent(folder):
         raise UserError(f"{folder}: not tried again, for it would fail the same way: {failure.reason(folder)}")
     failure.clear(folder)
@@ -162,7 +163,7 @@ def launch(folder: Path, options: argparse.Namespace) -> None:
     variables = {"PYTHONPATH": launchers.PACKAGE} | launcher.environment(os.environ)
     patience = [] if limit_s is None else ["--patience-s", f"{limit_s:g}"]
     own = launchers.command_line(launcher, ranks, os.environ, "strongscale.train", str(folder), *patience)
-    with own_gpu(ranks, os.environ) as gpu:
+    with own_gpu(cell, os.environ) as gpu:
         ended = start_and_wait(options.command or own, folder, variables | gpu, limit_s)
     if ended.status == EXIT_STATUS:
         sys.exit(EXIT_STATUS)
