@@ -13,6 +13,8 @@ from strongscale import failure, launchers
 from strongscale.config import Checkpoints
 from strongscale.files import read_json
 from strongscale.interrupt import EXIT_STATUS
+from strongscale.launch import note_job
+from strongscale.scheduler import submission
 
 SLURM = {"SLURM_JOB_ID": "42", "SLURM_NODELIST": "n[1-2]"}
 LSF = {"LSB_JOBID": "42", "LSB_DJOB_HOSTFILE": "/home/hosts"}
@@ -161,6 +163,14 @@ def test_a_launcher_that_is_not_there_is_told_and_kept(make_cell):
     assert done.returncode == 1
     assert "no-such-launcher" in last_line(done)
     assert "no-such-launcher" in (folder / failure.NAME).read_text()
+
+
+def test_a_job_that_starts_while_a_second_one_waits_leaves_both_noted(tmp_path, monkeypatch):
+    for number in ("7", "8"):
+        submission.note(tmp_path, {"scheduler": "slurm", "id": number, "log": f"{number}.log"})
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    note_job(tmp_path)
+    assert [(job["id"], job["log"]) for job in submission.jobs_of(tmp_path)] == [("8", "8.log"), ("7", "7.log")]
 
 
 SOON = "import sys; from strongscale import launch; launch.SHORTEST_S = 0.0; launch.main(sys.argv[1:])"

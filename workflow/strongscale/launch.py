@@ -10,7 +10,6 @@ last line is the reason: mpirun itself names none.
 import argparse
 import ctypes
 import importlib.util
-import json
 import os
 import platform
 import resource
@@ -27,9 +26,10 @@ from types import FrameType
 from strongscale import failure, launchers
 from strongscale.command import run
 from strongscale.errors import UserError
-from strongscale.files import read_json, write_json
+from strongscale.files import read_json
 from strongscale.gpus import own_gpu
 from strongscale.interrupt import EXIT_STATUS, SIGNALS
+from strongscale.scheduler import submission
 
 PR_SET_PDEATHSIG = 1
 NEEDED = ("torch", "numpy", "pandas", "safetensors")
@@ -120,14 +120,8 @@ def why(ended: Ended, folder: Path, ranks: int, memory_mb: int | None) -> str:
 def note_job(folder: Path) -> None:
     """Say in job.json which job this is: it may have been requeued, or submitted by hand."""
     job = launchers.scheduled_job(os.environ)
-    if job is None:
-        return
-    try:
-        known = json.loads((folder / "job.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        known = {}
-    if known.get("id") != job["id"]:
-        write_json(folder / "job.json", job | {"submitted_at": time.time(), "log": None})
+    if job and all(one["id"] != job["id"] for one in submission.jobs_of(folder)):
+        submission.note(folder, job | {"submitted_at": time.time(), "log": None})
 
 
 def main(arguments: list[str]) -> None:
