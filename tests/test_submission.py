@@ -66,6 +66,15 @@ def test_a_job_that_was_taken_though_the_answer_was_lost_is_not_submitted_again(
     assert json.loads((cell / "job.json").read_text())["log"] == "logs/7.log"
 
 
+def test_a_job_that_shares_its_name_is_not_taken_for_another(behind, clock, tmp_path, capsys):
+    """Groups and arrays of one rule do; so do the attempts of a job."""
+    behind("[ -e submitted ] && echo '7|rule_train_wildcards_a'; true", "squeue")
+    assert submission.sbatch(behind("touch submitted; echo 7", "sbatch"), SLURM, tmp_path, clock.patience()) == 0
+    own = behind(TAKEN_AT_THIRD.format("Socket timed out", 42), "sbatch")
+    assert submission.sbatch(own, SLURM, tmp_path, clock.patience()) == 0
+    assert capsys.readouterr().out == "7\n42\n"
+
+
 def test_nothing_is_submitted_again_while_nobody_tells_whether_it_was_taken(behind, clock, tmp_path, capsys):
     behind("exit 1", "squeue")
     own = behind("echo x >> calls; echo Socket timed out >&2; exit 1", "sbatch")
@@ -178,7 +187,7 @@ def stand_in(tmp_path, monkeypatch):
 @pytest.mark.parametrize("fault", ["fail", "empty", "lose"])
 def test_an_lsf_that_is_away_takes_the_job_once(stand_in, clock, cell, tmp_path, capsys, fault):
     stand_in("lsf_double", "fault", "bsub", fault, "1")
-    options = ["-J", NAMED, f"sleep 60; true {COMMAND}"]
+    options = ["-J", NAMED, f"true {COMMAND}"]
     assert submission.bsub(str(BIN / "bsub"), options, tmp_path, clock.patience()) == 0
     assert capsys.readouterr().out.startswith("Job <1> is submitted")
     assert stand_in("bjobs", "-noheader", "-a", "-o", "jobid").split() == ["1"]

@@ -22,7 +22,7 @@ from strongscale.scheduler.patience import ONCE, PASSING, Answer, Patience, ask
 
 TRAINED = re.compile(r"\btrain\w*:([\w=,.+-]+)")  # what the job's own Snakemake is told to make
 WILDCARDS = ("study", "strategy", "workers", "seed")
-WAITING_OR_AT_WORK = ("PEND", "RUN", "PSUSP", "USUSP", "SSUSP")
+TAKEN = Path(".snakemake", "strongscale_taken.txt")  # the numbers of all jobs, for names may be shared
 NUM_EARLIER = 3  # jobs of a cell that job.json remembers besides the last
 
 
@@ -37,8 +37,8 @@ class Kind:
     """That answer."""
     name: str
     """The option that names a job: without it none is looked for."""
-    look_for: Callable[[list[str]], str | None]
-    """The number of the job that these arguments have submitted; "" if there is none, None if that can't be told now."""
+    look_for: Callable[[list[str]], list[str] | None]
+    """The numbers of the jobs named as in these arguments; None if that can't be told now."""
 
 
 def sbatch(own: str, arguments: list[str], folder: Path, patience: Patience | None = None) -> int:
@@ -47,7 +47,7 @@ def sbatch(own: str, arguments: list[str], folder: Path, patience: Patience | No
     Its plugin lets only the job fail that is refused.
     """
     kind = Kind("slurm", re.compile(r"^(\d+)", re.MULTILINE), "{}\n", "--job-name", _in_slurm)
-    answer, job = submit(own, arguments, kind, patience or Patience())
+    answer, job = submit(own, arguments, kind, folder, patience or Patience())
     if job:
         _note_all(kind, job, _value(arguments, "--output"), arguments, folder)
     elif _value(arguments, kind.name):
@@ -62,7 +62,7 @@ def bsub(own: str, arguments: list[str], folder: Path, patience: Patience | None
     our bjobs calls failed: so only that job fails.
     """
     kind = Kind("lsf", re.compile(r"Job <(\d+)>"), "Job <{}> is submitted to its queue.\n", "-J", _in_lsf)
-    answer, job = submit(own, arguments, kind, patience or Patience())
+    answer, job = submit(own, arguments, kind, folder, patience or Patience())
     log, name = _value(arguments, "-o"), _value(arguments, "-J")
     if job:
         _note_all(kind, job, log, arguments, folder)
@@ -73,7 +73,7 @@ def bsub(own: str, arguments: list[str], folder: Path, patience: Patience | None
     return _say(Answer(0, kind.taken.format(number), "") if number else answer)
 
 
-def submit(own: str, arguments: list[str], kind: Kind, patience: Patience) -> tuple[Answer, str | None]:
+def submit(own: str, arguments: list[str], kind: Kind, folder: Path, patience: Patience) -> tuple[Answer, str | None]:
     """The scheduler's last answer, and the number of the job if it took it.
 
     No answer is waited for however long it takes: who is cut off doesn't know whether the job was taken.
@@ -89,41 +89,45 @@ def submit(own: str, arguments: list[str], kind: Kind, patience: Patience) -> tu
         is_passing = answer.status == 0 or PASSING.search(answer.output + answer.words)
         if not is_passing or _value(arguments, kind.name) is None:
             return answer, None
-        job = None
-        while job is None:
+        named = None
+        while named is None:
             if patience.now() >= deadline_s:
                 return answer, None
             patience.sleep(patience.pause_s)
-            job = kind.look_for(arguments)
-        if job:  # without the words: a plugin would take them for a failure
+            named = kind.look_for(arguments)
+        for job in set(named) - _taken_before(folder):  # without the words: a plugin would take them for a failure
             return Answer(0, kind.taken.format(job), ""), job
 
 
-def _in_slurm(arguments: list[str]) -> str | None:
-    """By the run's name and the comment, which tells its jobs apart."""
+def _in_slurm(arguments: list[str]) -> list[str] | None:
+    """By the run's name and the comment, which tells rules apart, and most of their jobs."""
     squeue, name, comment = find("squeue"), _value(arguments, "--job-name"), _value(arguments, "--comment")
     if squeue is None:
         return None
-    states = "--states=PENDING,CONFIGURING,RUNNING,SUSPENDED"
-    answer = ask([squeue, "--noheader", f"--name={name}", states, "--format=%F|%k"], ONCE)
+    answer = ask([squeue, "--noheader", f"--name={name}", "--states=all", "--format=%F|%k"], ONCE)
     if answer.status:
         return None
     pairs = [line.strip().partition("|") for line in answer.output.splitlines()]
-    return next((job for job, _, said in pairs if said == comment), "")
+    return [job for job, _, said in pairs if said == (comment or "")]
 
 
-def _in_lsf(arguments: list[str]) -> str | None:
-    """By the job's name, which no other of the run has."""
+def _in_lsf(arguments: list[str]) -> list[str] | None:
+    """By the job's name, which only its earlier attempts had."""
     bjobs, name = find("bjobs"), _value(arguments, "-J")
     if bjobs is None:
         return None
-    answer = ask([bjobs, "-noheader", "-o", "jobid stat", "-J", str(name)], ONCE, good=NO_JOB)
+    answer = ask([bjobs, "-noheader", "-a", "-o", "jobid", "-J", str(name)], ONCE, good=NO_JOB)
     if NO_JOB.search(answer.output + answer.words):
-        return ""
-    if answer.status:
-        return None
-    pairs = [line.split() for line in answer.output.splitlines()]
-    return next((pair[0] for pair in pairs if len(pair) == 2 and pair[1] in WAITING_OR_AT_WORK), "")
+        return []
+    return None if answer.status else [line.strip() for line in answer.output.splitlines() if line.strip().isdigit()]
+
+
+def _taken_before(folder: Path) -> set[str]:
+    """The numbers of the jobs that are known to have been taken."""
+    try:
+        return set((folder / TAKEN).read_text(encoding="utf-8").split())
+    except (OSError, ValueError):
+        return set()
 
 
 def _value(arguments: list[str], option: str) -> str | None:
@@ -143,7 +147,11 @@ def _say(answer: Answer) -> int:
 
 
 def _note_all(kind: Kind, job: str, log: str | None, arguments: list[str], folder: Path) -> None:
-    """Note the job in the folder of each cell that it trains."""
+    """Note the job, also in the folder of each cell that it trains."""
+    with contextlib.suppress(OSError):
+        (folder / TAKEN).parent.mkdir(parents=True, exist_ok=True)
+        with (folder / TAKEN).open("a", encoding="utf-8") as file:
+            file.write(f"{job}\n")
     told: dict[str, Any] = {"scheduler": kind.scheduler, "id": job, "submitted_at": time.time()}
     told["log"] = log and log.replace("%j", job).replace("%J", job)
     for cell in cells_of(" ".join(arguments)):
