@@ -249,3 +249,9 @@ def test_all_commands_in_front_are_ours():
         "bjobs",
         "bkill",
     }
+
+
+def test_ctrl_c_while_the_scheduler_is_away_is_no_traceback(program, tmp_path):
+    program("echo up; kill -INT $PPID; exec sleep 60", name="squeue")
+    answer = run("squeue", path=tmp_path)
+    assert (answer.returncode, answer.stderr) == (130, "")

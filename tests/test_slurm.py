@@ -280,3 +280,12 @@ def test_jobs_that_outlive_snakemake_and_their_second_copies_do_not_write_one_fo
     assert same_bits(work, "abandoned", local, "undisturbed_long", SEQUENTIAL)
     assert read_json(folder / "result.json")["attempts"] == 1
     assert "done already, by another run" in (folder / "train.log").read_text()
+
+
+def test_what_the_partition_would_refuse_is_told_before_anything_is_submitted(work):
+    (work / "site.yaml").write_text(yaml.safe_dump(SITE | {"queue": "brief"}))
+    process = start(work, result_path("tiny", SEQUENTIAL))
+    assert process.wait(timeout=DEADLINE_S) == 1
+    last = (work / "snakemake.txt").read_text().strip().splitlines()[-1]
+    assert last.endswith("slurm's queue brief allows 5; allowed: longest_minutes: 5, or a queue with more")
+    assert not (work / result_path("tiny", SEQUENTIAL)).parent.exists()
