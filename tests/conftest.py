@@ -25,7 +25,7 @@ from strongscale.world import World
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
-pytest_plugins = ["workflow_fixtures", "status_fixtures", "download_fixtures"]
+pytest_plugins = ["workflow_fixtures", "status_fixtures", "download_fixtures", "scheduler_fixtures"]
 
 ROOT = Path(__file__).parents[1]
 TINY_MODEL = Model(components=4, filters=(4, 4), kernels=(3, 3))

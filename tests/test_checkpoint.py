@@ -419,3 +419,24 @@ def test_one_rank_reads_the_checkpoint_for_all(make_cell, monkeypatch):
     assert answer.returncode == 0, answer.stderr
     assert "attempt 2, from step" in answer.stderr
     assert rows(killed) == rows(calm)
+
+
+JUNK = (
+    "{}",
+    "[]",
+    "null",
+    "\0",
+    "[" * 100_000,
+    '{"identity": %s}',
+    '{"identity": %s, "lived_s": "long", "attempts": null}',
+)
+JUNK += tuple(f'{{"identity": %s, "lived_s": {value}}}' for value in ("NaN", "1e999", "-1", "true", "1" + "0" * 400))
+
+
+@pytest.mark.parametrize("text", JUNK, ids=range(len(JUNK)))
+def test_a_heartbeat_that_tells_nothing_keeps_no_run_from_training(make_cell, text):
+    folder = make_cell()
+    identity = train.prepare(folder, World()).continuation.store.identity
+    (folder / "heartbeat.json").write_text(text.replace("%s", json.dumps(identity)))
+    train.train(folder, World())
+    assert json.loads((folder / "result.json").read_text())["attempts"] == 1

@@ -15,6 +15,8 @@ from strongscale import launch as launch_module
 from strongscale.config import Checkpoints
 from strongscale.files import read_json
 from strongscale.interrupt import EXIT_STATUS
+from strongscale.launch import note_job
+from strongscale.scheduler import submission
 
 SLURM = {"SLURM_JOB_ID": "42", "SLURM_NODELIST": "n[1-2]"}
 LSF = {"LSB_JOBID": "42", "LSB_DJOB_HOSTFILE": "/home/hosts"}
@@ -215,6 +217,14 @@ def test_the_reason_of_a_failure_ends_the_log_of_the_run(make_cell):
     lines = (folder / failure.LOG).read_text().splitlines()
     assert lines[0] == "from a rank"
     assert lines[-1] in last_line(done)
+
+
+def test_a_job_that_starts_while_a_second_one_waits_leaves_both_noted(tmp_path, monkeypatch):
+    for number in ("7", "8"):
+        submission.note(tmp_path, {"scheduler": "slurm", "id": number, "log": f"{number}.log"})
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    note_job(tmp_path)
+    assert [(job["id"], job["log"]) for job in submission.jobs_of(tmp_path)] == [("8", "8.log"), ("7", "7.log")]
 
 
 SOON = "import sys; from strongscale import launch; launch.SHORTEST_S = 0.0; launch.main(sys.argv[1:])"

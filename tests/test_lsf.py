@@ -31,12 +31,16 @@ studies:
     training: {batch_size: 8, learning_rate: 0.001, target: null, max_epochs: 60, reduction: exact, microbatch: 2}
     checkpoints: {every_epochs: 3, every_s: 0.1}
     job: {minutes: 30, memory_mb: 400}
+  brief:
+    like: tiny
+    job: {minutes: 5}
   long:
     like: tiny
     strategies: {strong: {workers: [1]}}
     training: {max_epochs: 400}
 """
 LONG = "results/long/cells/sequential/01workers/seed1"
+BRIEF = "results/brief/cells/sequential/01workers/seed1"
 CELLS = [f"results/tiny/cells/{cell}/seed1" for cell in ("sequential/01workers", "strong/02workers", "weak/02workers")]
 RECEIPTS = [f"{cell}/receipt.json" for cell in CELLS]
 pytestmark = pytest.mark.slow
@@ -207,3 +211,29 @@ def test_a_second_copy_that_starts_when_the_first_has_ended_trains_nothing(lsf, 
     assert result.stat() == before
     assert read_json(result)["attempts"] == 1
     assert same_bits(lsf, calm, [LONG])
+
+
+def test_a_refused_job_fails_alone_and_says_why(lsf):
+    """The queue `short` allows 5 minutes; one cell asks for 5, the other for 30."""
+    (lsf.folder / "site.yaml").write_text("queue: short\n")
+    lsf.call("lsf_double", "fault", "bqueues", "fail", "9")  # else it were foreseen
+    process = start(lsf, RECEIPTS[0], f"{BRIEF}/receipt.json")
+    assert process.wait(timeout=DEADLINE_S) == 1
+    said = (lsf.folder / "log").read_text()
+    assert (lsf.folder / BRIEF / "result.json").exists(), said
+    assert lsf.states() == {"1": "DONE"}
+    reason = "bsub refused the job: RUNLIMIT: Cannot exceed queue's hard limit(s)"
+    assert (lsf.folder / CELLS[0] / "failure.txt").read_text().startswith(reason)
+    assert reason in said
+    assert "set longest_minutes in site.yaml" in said
+    assert "Traceback" not in said
+
+
+def test_what_the_queue_would_refuse_is_told_before_anything_is_submitted(lsf):
+    (lsf.folder / "site.yaml").write_text("queue: short\n")
+    process = start(lsf, RECEIPTS[0])
+    assert process.wait(timeout=DEADLINE_S) == 1
+    last = (lsf.folder / "log").read_text().strip().splitlines()[-1]
+    assert last.startswith("site.yaml: longest_minutes: null is not allowed, for jobs would ask for up to 180 minutes")
+    assert last.endswith("lsf's queue short allows 5; allowed: longest_minutes: 5, or a queue with more")
+    assert lsf.states() == {}

@@ -303,3 +303,12 @@ def test_a_second_copy_that_starts_when_the_first_has_ended_trains_nothing(work,
     assert (work / target).exists()
     assert read_json(result)["attempts"] == 1
     assert same_bits(work, "queued", local, "undisturbed_long", SEQUENTIAL)
+
+
+def test_what_the_partition_would_refuse_is_told_before_anything_is_submitted(work):
+    (work / "site.yaml").write_text(yaml.safe_dump(SITE | {"queue": "brief"}))
+    process = start(work, receipt_path("tiny", SEQUENTIAL))
+    assert process.wait(timeout=DEADLINE_S) == 1
+    last = (work / "snakemake.txt").read_text().strip().splitlines()[-1]
+    assert last.endswith("slurm's queue brief allows 5; allowed: longest_minutes: 5, or a queue with more")
+    assert not (work / result_path("tiny", SEQUENTIAL)).parent.exists()

@@ -111,6 +111,7 @@ SLURM_GPUS = {"gpu 01": "--gpus=1", "gpu 04": "--gres=gpu:2", "gpu 32": "--gres=
 
 
 SLURM_PROGRAMS = {"sbatch": REFUSE, "squeue": ABSENT, "scontrol": ABSENT, "sacctmgr": ACCOUNTS, "sacct": ABSENT}
+SLURM_PROGRAMS |= {"sinfo": ABSENT}
 
 
 def test_what_sbatch_is_called_with(tmp_path):

@@ -49,6 +49,7 @@ def study_of(wildcards):
     check_scheduler()
     if wildcards.study not in CONFIG.studies:
         sys.exit(f"config: no study {wildcards.study!r}; allowed: {', '.join(CONFIG.studies)}")
+    check_limits(CONFIG.studies[wildcards.study])
     return CONFIG.studies[wildcards.study]
 
 

@@ -13,7 +13,6 @@ is finished, by an earlier job say, only the receipt is written.
 import argparse
 import ctypes
 import importlib.util
-import json
 import logging
 import math
 import os
@@ -32,10 +31,11 @@ from types import FrameType
 from strongscale import failure, launchers, receipts, standstill
 from strongscale.command import run
 from strongscale.errors import UserError
-from strongscale.files import read_json, write_json
+from strongscale.files import read_json
 from strongscale.finished import MADE, is_finished
 from strongscale.gpus import own_gpu
 from strongscale.interrupt import EXIT_STATUS, SIGNALS
+from strongscale.scheduler import submission
 
 log = logging.getLogger(__name__)
 
@@ -156,14 +156,8 @@ def why(ended: Ended, folder: Path, ranks: int, memory_mb: int | None) -> str:
 def note_job(folder: Path) -> None:
     """Say in job.json which job this is: it may have been requeued, or submitted by hand."""
     job = launchers.scheduled_job(os.environ)
-    if job is None:
-        return
-    try:
-        known = json.loads((folder / "job.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        known = {}
-    if known.get("id") != job["id"]:
-        write_json(folder / "job.json", job | {"submitted_at": time.time(), "log": None})
+    if job and all(one["id"] != job["id"] for one in submission.jobs_of(folder)):
+        submission.note(folder, job | {"submitted_at": time.time(), "log": None})
 
 
 def main(arguments: list[str]) -> None:
@@ -189,7 +183,8 @@ def main(arguments: list[str]) -> None:
 
 def launch(folder: Path, options: argparse.Namespace) -> None:
     """Run a cell, unless it has been, and write its receipt; leave with its status where it is to be continued."""
-    ranks: int = read_json(folder / "cell.json")["ranks"]
+    cell = read_json(folder / "cell.json")
+    ranks: int = cell["ranks"]
     if is_finished(folder):
         log.info("%s: done already", folder)
         write_receipt(folder)
@@ -203,7 +198,7 @@ def launch(folder: Path, options: argparse.Namespace) -> None:
     variables = {"PYTHONPATH": launchers.PACKAGE} | launcher.environment(os.environ)
     patience = [] if limit_s is None else ["--patience-s", f"{limit_s:g}"]
     own = launchers.command_line(launcher, ranks, os.environ, "strongscale.train", str(folder), *patience)
-    with own_gpu(ranks, os.environ) as gpu:
+    with own_gpu(cell, os.environ) as gpu:
         ended = start_and_wait(options.command or own, folder, variables | gpu, limit_s)
     if ended.status == EXIT_STATUS:
         sys.exit(EXIT_STATUS)

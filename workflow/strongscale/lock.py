@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TextIO, TypeAlias
 
 from strongscale.errors import UserError
+from strongscale.launchers import scheduled_job
 
 PATIENCE_S = 10.0
 Held: TypeAlias = TextIO
@@ -53,8 +54,10 @@ def _owner(path: Path) -> str:
 
 
 def _sign(file: Held) -> None:
+    job = scheduled_job(os.environ)
     file.truncate(0)
     file.write(f"host {platform.node()}, process {os.getpid()}")
+    file.write(f", {job['scheduler']} job {job['id']}" if job else "")
     file.flush()
 
 
@@ -69,3 +72,15 @@ def take(path: Path) -> Held | None:
         pass
     file.close()
     return None
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a run is at work in a folder; where one died the file may be there still."""
+    try:
+        with (folder / "lock").open(encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False
