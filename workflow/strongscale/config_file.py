@@ -147,18 +147,20 @@ def _check_strategy(study: Study, name: str, entry: StrategyEntry, key: str) -> 
         raise UserError(f"{place}: no strategy {entry.kind or name!r}; allowed: {', '.join(names())}")
     strategy = build(named(entry.kind or name), entry.parameters, f"{key}.parameters")
     for workers in study.workers_of(name):
-        check_workers(strategy, study.training, workers, key)
+        batch = check_workers(strategy, study.training, workers, key)
+        size = study.training.microbatch
+        if study.training.reduction == "exact" and workers > -(-batch // size):
+            raise UserError(
+                f"{key}: {workers} workers is not allowed for a minibatch of {batch} samples in micro-batches of {size} "
+                f"(reduction: exact); allowed: at most {-(-batch // size)} workers, or a training.microbatch of at most {batch // workers}"
+            )
 
 
-def check_workers(strategy: Strategy, training: Training, workers: int, key: str) -> None:
-    """Refuse more workers than a minibatch has parts for."""
-    batch, size = strategy.minibatch(training.batch_size, workers, 0), training.microbatch
+def check_workers(strategy: Strategy, training: Training, workers: int, key: str) -> int:
+    """The samples of a minibatch; more workers than that are refused."""
+    batch = strategy.minibatch(training.batch_size, workers, 0)
     if workers > batch:
         raise UserError(
             f"{key}: {workers} workers is not allowed for a minibatch of {batch} samples; allowed: at most one worker a sample"
         )
-    if training.reduction == "exact" and workers > -(-batch // size):
-        raise UserError(
-            f"{key}: {workers} workers is not allowed for a minibatch of {batch} samples in micro-batches of {size} "
-            f"(reduction: exact); allowed: at most {-(-batch // size)} workers, or a training.microbatch of at most {batch // workers}"
-        )
+    return batch
