@@ -5,9 +5,9 @@ STUDY ?= quick
 export PYTHONUTF8 := 1
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-run: .venv/complete  ## rebuild a study, and its report where something changed
-	snakemake --profile local --config study=$(STUDY)
-	workflow/make_report.sh $(STUDY)
+run: .venv/complete  ## rebuild a study, and its report where something changed; one's own: STUDY=mine CONFIG=mine.yaml
+	snakemake --profile local $(if $(CONFIG),--configfile "$(CONFIG)") --config "study=$(STUDY)"
+	workflow/make_report.sh "$(STUDY)" $(if $(CONFIG),"$(CONFIG)")
 
 test: .venv/complete check  ## lint, types and all tests
 	python -c 'import triton' 2>/dev/null || pip install --quiet --disable-pip-version-check --no-deps --requirement envs/test.txt

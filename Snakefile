@@ -1,6 +1,7 @@
 """How should a small data set use more GPUs? Scans -> cubes -> data set -> cells -> tables -> figures -> report."""
 
 import sys
+import time
 from pathlib import Path
 
 from snakemake.utils import min_version
@@ -10,7 +11,9 @@ min_version("9.0")
 BASE = Path(workflow.basedir)
 sys.path.insert(0, str(BASE / "workflow"))
 
+from strongscale import last_words, lock, receipts
 from strongscale.config_file import parse as parse_config
+from strongscale.config_file import refuse_repeated_keys
 from strongscale.errors import UserError
 from strongscale.scheduler.own import stand_in_front
 from strongscale.site import read as read_site
@@ -20,11 +23,15 @@ configfile: str(BASE / "config.yaml")
 
 
 try:
+    refuse_repeated_keys(workflow.configfiles)
     CONFIG = parse_config(config)
     SITE = read_site(CONFIG.site)
 except UserError as mistake:
     sys.exit(f"config: {mistake}")
 
+if workflow.is_main_process:
+    receipts.drop_hollow(Path("results"))
+START_S = time.time()
 stand_in_front()
 
 
@@ -49,6 +56,18 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/analyse.smk"
 include: "workflow/rules/exactness.smk"
+
+
+onstart:
+    # Two Snakemakes would delete each other's files; their jobs, which may outlive them, can't (see receipts.py).
+    try:
+        workflow.held = lock.hold(Path(".snakemake", "at-work"))
+    except UserError as busy:
+        sys.exit(f"{busy}")
+
+
+onerror:
+    sys.stderr.write(last_words.page(last_words.of_failures(Path("results"), START_S)))
 
 
 rule all:

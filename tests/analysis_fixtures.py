@@ -19,6 +19,7 @@ MAX_EPOCHS = 80
 EDGE_EPOCHS = 20
 NUM_TRAINING = 512
 BASE_RATE = 0.003
+DEVICE = "CPU: Intel Xeon Platinum 8488C, 1 thread"
 FIXED_TARGET = {"learning_rate": BASE_RATE, "target": 0.0056, "max_epochs": MAX_EPOCHS}
 MEASURED = Network(latency_s=1e-5, bandwidth_bytes_per_s=2e9, workers_per_host=None)
 WEAK_SLOWDOWN = {1: 1.0, 2: 1.05, 4: 1.6, 8: 2.8, 16: 3.2, 32: 3.6}
@@ -214,11 +215,14 @@ def _result(settings: CellSettings, outcome: Outcome) -> dict[str, object]:
         "startup_s": 1.5,
         "ranks": settings.ranks,
         "hosts": ["node1"],
-        "device": "CPU: Intel Xeon Platinum 8488C, 1 thread",
+        "device": DEVICE,
         "versions": {"torch": "2.7.0"},
         "git_commit": "0000000",
         "settings_hash": settings.hash,
         "code_hash": "feedfacefeedface",
         "started_at": "2024-01-01T00:00:00+00:00",
         "attempts": 1,
+        "device_changed": False,
+        "history": [{"ranks": settings.ranks, "device": DEVICE, "from_step": 0}],
+        "code": {"trainer.py": "aa", f"strategies/{settings.kind}.py": settings.kind},
     }

@@ -5,6 +5,7 @@ import functools
 import os
 import subprocess
 import sys
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from strongscale.world import World
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
-pytest_plugins = ["workflow_fixtures", "status_fixtures", "download_fixtures"]
+pytest_plugins = ["workflow_fixtures", "status_fixtures", "download_fixtures", "scheduler_fixtures"]
 
 ROOT = Path(__file__).parents[1]
 TINY_MODEL = Model(components=4, filters=(4, 4), kernels=(3, 3))
@@ -115,6 +116,18 @@ def mpirun(ranks, module, *arguments, timeout=120):
     """Run a module of the package on so many ranks; the finished process."""
     command = mpi_command(ranks, module, *arguments)
     return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=timeout)
+
+
+def launch_spoilt(folder, code, ranks=2):
+    """Launch a run whose processes run this code first, and know their `rank`; the finished process."""
+    code = (
+        "import os, sys; from strongscale import command, checkpoint, trainer, train, world\n"
+        "rank = int(os.environ['OMPI_COMM_WORLD_RANK'])\n" + textwrap.dedent(code) + "\ncommand.run(train.main)\n"
+    )
+    command = [sys.executable, "-m", "strongscale.launch", str(folder), "--command"]
+    command += ["mpirun", "-n", str(ranks), "--oversubscribe", "--bind-to", "none"]
+    command += [sys.executable, "-m", "mpi4py", "-c", code, str(folder)]
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=90)
 
 
 def rows(folder):

@@ -9,6 +9,7 @@ from analysis_fixtures import settings_of
 
 from strongscale.cells import Cell
 from strongscale.config import Study
+from strongscale.scheduler import states, submission
 from strongscale.schema import build, plain
 from strongscale.status.snapshot import take
 
@@ -50,13 +51,19 @@ class Life:
         self.write("cell.json", json.dumps(plain(settings_of(study, self.cell))))
         return self
 
-    def submitted(self, at):
-        job = {"scheduler": "slurm", "id": "1234", "submitted_at": at, "log": "logs/1234.log"}
-        self.write("job.json", json.dumps(job), at)
+    def submitted(self, at, number="1234"):
+        submission.note(
+            self.folder, {"scheduler": "slurm", "id": number, "submitted_at": at, "log": f"logs/{number}.log"}
+        )
         return self
 
-    def locked(self, at):
-        self.write("lock", "host node1, process 7", at)
+    def told(self, state, at, number="1234"):
+        """What the scheduler said of a job, as our commands in front of its own keep it."""
+        states.keep(self.folder.parents[5], f"{number}|{state}\n", at)
+        return self
+
+    def locked(self, at, owner="host node1, process 7"):
+        self.write("lock", owner, at)
         return self
 
     def beat(self, at, lived_s=0.0, attempts=1, lost_s=0.0):

@@ -99,6 +99,9 @@ def refuse(folder, words):
         ({"versions": {"torch": ["2"]}}, "'versions.torch' isn't a line of text"),
         ({"git_commit": "\ud800"}, "'git_commit' isn't a line of text"),
         ({"started_at": None}, "'started_at' isn't a line of text"),
+        ({"suspended_s": -1}, "suspended_s is -1.0, allowed: at least 0"),
+        ({"code": {"trainer.py": "a\nb"}}, "'code.trainer.py' isn't a line of text"),
+        ({"history": [{"ranks": 1, "device": "\ud800"}]}, "'history.0..device' isn't a line of text"),
     ],
 )
 def test_a_result_that_contradicts_itself_is_refused(study, changes, words):

@@ -1,9 +1,10 @@
+import contextlib
 import json
 import shutil
 from dataclasses import replace
 
 import pytest
-from analysis_fixtures import as_in_the_paper, paper_study, settings_of, write_cell, write_study
+from analysis_fixtures import DEVICE, as_in_the_paper, paper_study, settings_of, write_cell, write_study
 
 from strongscale.analysis.load import load
 from strongscale.cells import Cell, CellSettings
@@ -24,6 +25,41 @@ def test_wall_clock_seconds_of_fewer_ranks_than_workers_are_refused(tmp_path):
     path.write_text(path.read_text().replace('"ranks": 4', '"ranks": 2'))
     with pytest.raises(UserError, match="its seconds are of 2 ranks, not of 4 workers"):
         load(folder)
+
+
+def test_wall_clock_seconds_of_which_some_are_of_fewer_ranks_are_refused(tmp_path):
+    folder = write_study(tmp_path, paper_study(clock="wall"), as_in_the_paper)
+    path = next(folder.glob("cells/strong/04workers/*/result.json"))
+    edit(path, history=[{"ranks": 1, "device": DEVICE}, {"ranks": 4, "device": DEVICE}], attempts=2)
+    with pytest.raises(UserError, match="its seconds are of 1 and 4 ranks, not of 4 workers"):
+        load(folder)
+
+
+def test_every_device_of_every_attempt_is_named_and_a_change_of_it(tmp_path):
+    folder = write_study(tmp_path, paper_study())
+    history = [{"ranks": 1, "device": "GPU: Tesla K80", "hosts": ["n1"]}, {"ranks": 1, "device": DEVICE}]
+    edit(tmp_path / STRONG.folder / "result.json", history=history, device_changed=True)
+    runs = load(folder)
+    assert f"{DEVICE} and GPU: Tesla K80" in runs.label
+    assert "1 run changed the device on the way" in runs.label
+    assert runs.cells["device_changed"].sum() == 1
+
+
+def test_runs_made_by_code_that_differs_are_said_to_be_so(tmp_path):
+    folder = write_study(tmp_path, paper_study())
+    assert "code" not in load(folder).label  # strategies have files of their own
+    edit(tmp_path / STRONG.folder / "result.json", code={"trainer.py": "bb", "strategies/strong.py": "strong"})
+    assert load(folder).label.endswith("made by code that differs between runs: trainer.py (2 versions)")
+
+
+def test_a_result_from_before_attempts_were_told_is_read(tmp_path):
+    folder = write_study(tmp_path, paper_study())
+    path = tmp_path / STRONG.folder / "result.json"
+    old = json.loads(path.read_text())
+    for name in ("history", "code", "device_changed"):
+        del old[name]
+    path.write_text(json.dumps(old))
+    assert load(folder).label.count(DEVICE) == 1
 
 
 def test_every_run_of_the_matrix_and_of_the_edge_is_there(tmp_path):
@@ -154,8 +190,9 @@ def test_the_edge_rate_may_be_the_studys_rate(tmp_path):
 def agree_on(folder, **changes):
     """Edit a cell.json, and the hash of it in result.json too, as somebody who knows would."""
     edit(folder / "cell.json", **changes)
-    settings = build(CellSettings, json.loads((folder / "cell.json").read_text()), "")
-    edit(folder / "result.json", settings_hash=settings.hash)
+    with contextlib.suppress(UserError):  # some edits no cell can have
+        settings = build(CellSettings, json.loads((folder / "cell.json").read_text()), "")
+        edit(folder / "result.json", settings_hash=settings.hash)
 
 
 @pytest.mark.parametrize(
@@ -169,19 +206,21 @@ def agree_on(folder, **changes):
         ({"network_name": "custom"}, "network custom, the study's is ten_gigabit"),
         ({"clock": "wall"}, "clock wall, the study's is emulated"),
         ({"dataset_hash": "f" * 16}, "data set ffffffffffffffff"),
-        ({"kind": "nope"}, "strategy nope"),
+        ({"kind": "nope"}, "nope"),
         ({"kind": "weak"}, "strategy weak"),
-        ({"seed": 2**70}, "seed 1180591620717411303424, the folder's is 1"),
+        ({"seed": 2**70}, "seed.* 1180591620717411303424"),
+        ({"seed": 2}, "seed 2, the folder's is 1"),
     ],
 )
 def test_a_cell_edited_by_hand_is_refused(tmp_path, changes, words):
     folder = write_study(tmp_path, paper_study())
     agree_on(tmp_path / STRONG.folder, **changes)
-    with pytest.raises(UserError, match=f"02workers/seed1.*another configuration.*{words}"):
+    with pytest.raises(UserError, match=f"02workers/seed1.*{words}") as error:
         load(folder)
+    assert "remove the folder" in str(error.value)
 
 
-@pytest.mark.parametrize("changes", [{"learning_rate": 0.004}, {"learning_rate": "edge"}, {"target": 0.02}])
+@pytest.mark.parametrize("changes", [{"learning_rate": 0.004}, {"target": 0.02}])
 def test_what_other_runs_decided_is_checked_too(tmp_path, changes):
     training = {"learning_rate": "edge", "target": {"sequential_epochs": 20}, "max_epochs": 80}
     folder = write_study(tmp_path, paper_study(training=training))
@@ -304,5 +343,5 @@ def test_a_study_whose_name_cannot_be_printed_is_refused(tmp_path, changes):
 def test_parameters_that_a_strategy_has_not_are_named_with_their_file(tmp_path):
     folder = write_study(tmp_path, paper_study())
     agree_on(tmp_path / "small/cells/warmup/02workers/seed1", parameters={"epoch": 5})
-    with pytest.raises(UserError, match="warmup/02workers/seed1/cell.json: made with .*parameters.epoch: unknown key"):
+    with pytest.raises(UserError, match="warmup/02workers/seed1/cell.json: .*parameters.epoch: unknown key"):
         load(folder)

@@ -1,5 +1,6 @@
 """The annotation files: every row is read, and what is wrong with one is said."""
 
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -74,6 +75,7 @@ def test_other_ways_to_write_the_same_table(folder: Path, text: str, encoding: s
         ("1.2,1,2,inf,4", "coordZ: 'inf' isn't a number"),
         ("1.2,1,2,3,nan", "diameter_mm: 'nan' isn't a number"),
         ("1.2,1,2", "coordZ: '' isn't a number"),
+        ('1.2,"1,020",2,3,4', "coordX: '1,020' isn't a number"),
         (",1,2,3,4", "seriesuid: empty"),
     ],
 )
@@ -95,6 +97,7 @@ def test_a_nodule_said_twice_counts_once(folder: Path) -> None:
     ("text", "message"),
     [
         ("seriesuid,coordX,coordY,diameter_mm\n", "no column coordZ; found: seriesuid, coordX, coordY, diameter_mm"),
+        ("seriesuid,coordX,coordY,coordZ,diameter_mm,coordX\n1.2,1,2,3,4,5\n", "2 columns coordX; leave one of them"),
         ("", "empty; copy it anew"),
         (HEADER + "1.2,1,2,3,\xff\n", "not a text in UTF-8"),
     ],
@@ -102,6 +105,30 @@ def test_a_nodule_said_twice_counts_once(folder: Path) -> None:
 def test_a_file_that_is_no_such_table_is_refused(folder: Path, text: str, message: str) -> None:
     with pytest.raises(UserError, match=f"annotations.csv: {message}"):
         read(folder, text, encoding="latin-1")
+
+
+def test_a_pipe_in_place_of_annotations_is_refused_and_not_waited_for(folder: Path) -> None:
+    (folder / "annotations.csv").unlink()
+    os.mkfifo(folder / "annotations.csv")
+    with pytest.raises(UserError, match=r"annotations\.csv: not a plain file"):
+        read(folder)
+
+
+def test_many_rows_said_twice_take_no_longer_each_than_few(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Setting one row of a table takes a millisecond: a table is set as a whole."""
+    num_set = 0
+    set_item = type(pd.DataFrame().loc).__setitem__
+
+    def count(self: object, key: object, value: object) -> None:
+        nonlocal num_set
+        num_set += 1
+        set_item(self, key, value)
+
+    monkeypatch.setattr(type(pd.DataFrame().loc), "__setitem__", count)
+    table = read(folder, HEADER + "1.2,1,2,3,4\n" * 100, minimum_readers=3)
+    assert (table["reason"] == "said twice").sum() == 99
+    assert (table["detail"][1:] == "as in annotations.csv, row 2").all()
+    assert num_set < 10
 
 
 def test_missing_annotations_are_named(tmp_path: Path) -> None:

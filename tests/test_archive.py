@@ -73,6 +73,12 @@ def test_every_known_compression_unpacks(tmp_path, work, method):
     assert files_of(tmp_path / "subset3") == {"a.raw": b"voxels" * 100}
 
 
+@pytest.mark.parametrize("members", [{}, {"subset3/": b""}, {"subset3/readme.txt": b"moved"}])
+def test_an_archive_without_scans_is_refused(tmp_path, work, members):
+    source = write_zip(tmp_path / "subset3.zip", members)
+    refused(source, tmp_path, work, r"subset3\.zip: \d files and no scans in it")
+
+
 def test_zip64_records_unpack(tmp_path, work):
     source = tmp_path / "subset3.zip"
     with zipfile.ZipFile(source, "w") as opened, opened.open("a.raw", "w", force_zip64=True) as member:

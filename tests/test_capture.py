@@ -10,6 +10,7 @@ import torch
 from strongscale import capture, train
 from strongscale.journal import Epoch
 from strongscale.stopwatch import HostStopwatch
+from strongscale.strategies.base import Strategy
 from strongscale.world import World
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
@@ -60,7 +61,7 @@ def test_a_recorded_run_goes_on_from_a_checkpoint(recording, make_cell, run_cell
 
 def test_recording_changes_nothing_by_itself(recording):
     number = torch.tensor([1.0])
-    again = capture.record(lambda: number.add_(1) and None, changes=[number])
+    again = capture.record(lambda: number.add_(1) is None, changes=[number])
     assert number.item() == 1
     again()
     again()
@@ -83,6 +84,85 @@ def test_work_that_cannot_be_recorded_is_done_all_the_same_and_the_log_says_so_o
     assert [record.getMessage() for record in caplog.records] == [
         "no CUDA graph, so small steps take longer: operation not permitted when stream is capturing"
     ]
+
+
+def test_one_recording_that_fails_does_not_keep_others_from_being_recorded(monkeypatch, caplog):
+    graph_double.FakeGpu().install(monkeypatch)
+    monkeypatch.setattr(capture, "_broken", [])
+    capture._side_stream.cache_clear()
+    capture._tell.cache_clear()
+    number = torch.tensor([1.0])
+
+    def asks() -> None:
+        number.add_(number.item())
+
+    def adds() -> None:
+        number.add_(1)
+
+    with caplog.at_level(logging.WARNING):
+        works = [capture.record(work, changes=[number]) for work in (asks, adds, asks, adds)]
+    assert [again in (asks, adds) for again in works] == [True, False, True, False]
+    works[1]()
+    works[3]()
+    assert number.item() == 3
+    assert len(caplog.records) == 1
+
+
+class Growing(Strategy):
+    """A minibatch that grows from epoch to epoch."""
+
+    def minibatch(self, base: int, workers: int, epochs_done: int) -> int:
+        return base + 3 * epochs_done
+
+
+class Meetings(World):
+    """Remembers what the ranks summed up: how many numbers, and how often."""
+
+    def __init__(self) -> None:
+        self.sums: list[int] = []
+
+    def sum(self, values: torch.Tensor) -> None:
+        self.sums.append(values.numel())
+
+
+@pytest.mark.parametrize("strategy", [None, Growing()], ids=["strong", "growing"])
+@pytest.mark.parametrize("reduction", ["fast", "exact"])
+def test_once_the_clock_runs_nothing_is_recorded_and_no_ranks_meet_for_the_first_time(
+    recording, monkeypatch, make_cell, strategy, reduction
+):
+    """50 samples: minibatches of 16, or of 16, 19 and 22, and what is left; 19 to validate in chunks of 4."""
+    world = Meetings()
+    trainer = train.prepare(make_cell("strong", 3, reduction=reduction, clock="wall"), world, any_ranks=True)
+    trainer.strategy = strategy or trainer.strategy
+    start, record, recorded, met = trainer.clock.start, capture.record, [], set()
+
+    def begin() -> None:
+        start()
+        met.update(world.sums)
+        monkeypatch.setattr(capture, "record", None)
+
+    def counted(*arguments):
+        recorded.append(arguments)
+        return record(*arguments)
+
+    monkeypatch.setattr(capture, "record", counted)
+    monkeypatch.setattr(trainer.clock, "start", begin)
+    trainer.run()
+    assert len(recorded) >= 6
+    assert set(world.sums) == met
+
+
+def test_a_model_is_told_whether_it_is_trained(run_cell, make_cell):
+    trainer = train.prepare(make_cell("sequential", max_epochs=1), World())
+    loss_of, told = trainer.passes.loss_of, []
+
+    def watched(cubes):
+        told.append((trainer.model.training, torch.is_grad_enabled()))
+        return loss_of(cubes)
+
+    trainer.passes.loss_of = watched
+    trainer.run()
+    assert set(told) == {(True, True), (False, False)}
 
 
 def test_without_a_gpu_nothing_is_recorded(run_cell):
@@ -168,4 +248,5 @@ def test_a_recording_that_fails_leaves_the_gpu_as_it_was(caplog):
     assert number.item() == 1
     again()
     assert number.item() == 2
-    capture._broken.clear()  # which a run doesn't: after one failure it tries no other
+    after = capture.record(lambda: number.add_(1) is None, changes=[number])
+    assert isinstance(after.__self__, torch.cuda.CUDAGraph)  # the next one is recorded all the same

@@ -10,9 +10,9 @@ import time
 import psutil
 import pytest
 import torch
-from conftest import environment, mpi_command, mpirun, rows
+from conftest import environment, launch_spoilt, mpi_command, mpirun, rows
 
-from strongscale import train
+from strongscale import failure, models, provenance, train
 from strongscale.checkpoint import Checkpoint, Store
 from strongscale.config import Checkpoints
 from strongscale.errors import UserError
@@ -113,8 +113,8 @@ class Killed(Exception):
     """Stands for a death at a certain step."""
 
 
-def train_with_a_death(folder, step, monkeypatch):
-    """Train until that step's end and die there without a word; then train on to the end."""
+def die_at(folder, step, monkeypatch):
+    """Train until that step's end and die there without a word."""
     trainer = train.prepare(folder, World())
     after_step = trainer.continuation.after_step
 
@@ -127,7 +127,6 @@ def train_with_a_death(folder, step, monkeypatch):
     trainer.continuation.resume(trainer)
     with pytest.raises(Killed):
         trainer.run()
-    train.train(folder, World())
 
 
 @pytest.mark.parametrize("step", [1, 4, 5, 8, 11])  # 4 steps an epoch: at its end, in its middle, at its start
@@ -137,11 +136,110 @@ def test_a_run_that_was_killed_ends_with_the_same_bits(make_cell, monkeypatch, s
         make_cell("strong", 4, name=name, checkpoints=EVERY_STEP, **settings) for name in ("calm", "killed")
     )
     train.train(calm, World())
-    train_with_a_death(killed, step, monkeypatch)
+    die_at(killed, step, monkeypatch)
+    train.train(killed, World())
     assert rows(killed) == rows(calm)
     result = json.loads((killed / "result.json").read_text())
     assert result["attempts"] == 2
     assert result["lost_s"] >= 0
+
+
+LAY_OUT = models.lay_out
+
+
+def trainer_for(folder, monkeypatch, *, is_laid_out):
+    """The run in this folder, with the weights in the order in memory for CPUs, or as they lie on a GPU."""
+    monkeypatch.setattr(models, "lay_out", LAY_OUT if is_laid_out else lambda model: None)
+    return train.prepare(folder, World())
+
+
+@pytest.mark.parametrize("is_laid_out", [True, False], ids=["from CPU to GPU", "from GPU to CPU"])
+def test_a_run_goes_on_on_another_kind_of_device_with_the_same_weights(make_cell, tmp_path, monkeypatch, is_laid_out):
+    """The weights lie in another order in memory there."""
+    settings = {"strategy": "strong", "workers": 2}
+    first = trainer_for(make_cell(name="first", max_epochs=2, **settings), monkeypatch, is_laid_out=is_laid_out)
+    first.run()
+    whole = trainer_for(make_cell(name="whole", **settings), monkeypatch, is_laid_out=is_laid_out)
+    whole.run()
+    store = Store(tmp_path, IDENTITY)
+    store.save(first.step, first.state())
+    second = trainer_for(make_cell(name="second", **settings), monkeypatch, is_laid_out=not is_laid_out)
+    second.restore(store.load())
+    assert first.flat.orders != second.flat.orders
+    ours, theirs = second.state().tensors, first.state().tensors
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    for one, other in zip(second.model.parameters(), first.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert second._evaluate() == pytest.approx(first.journal.validation[-1], rel=1e-5)
+    second.run()
+    assert second.journal.validation[-1] == pytest.approx(whole.journal.validation[-1], rel=1e-4)
+
+
+def test_what_a_model_made_by_chance_and_does_not_train_goes_on_too(make_cell, monkeypatch):
+    create = models.create
+
+    def with_chance(settings, voxels):
+        model = create(settings, voxels)
+        model.register_buffer("chance", torch.rand(3))
+        return model
+
+    monkeypatch.setattr(models, "create", with_chance)
+    first, second = (train.prepare(make_cell(name=name), World()) for name in ("first", "second"))
+    assert not torch.equal(second.model.chance, first.model.chance)
+    second.restore(first.state())
+    assert torch.equal(second.model.chance, first.model.chance)
+
+
+@pytest.mark.parametrize(("kind", "words"), [("cuda", "written on cuda, continued on cpu"), ("cpu", "")])
+def test_the_log_says_that_a_run_goes_on_on_another_kind_of_device(make_cell, caplog, kind, words):
+    first, second = (train.prepare(make_cell(name=name), World()) for name in ("first", "second"))
+    saved = first.state()
+    assert saved.values["device"] == "cpu"
+    second.restore(Checkpoint(saved.tensors, saved.values | {"device": kind}))
+    assert [words in record.getMessage() for record in caplog.records] == ([True] if words else [])
+
+
+def test_an_attempt_of_which_nothing_is_left_is_told_too(make_cell):
+    folder = make_cell("strong", 2)
+    lost = train.prepare(folder, World())
+    lost.continuation.resume(lost)  # and dies before its first checkpoint
+    train.train(folder, World())
+    result = json.loads((folder / "result.json").read_text())
+    assert [attempt["from_step"] for attempt in result["history"]] == [0, 0]
+    assert {"started_at", "hosts", "transport", "device", "versions", "git_commit", "code_hash"} <= {
+        *result["history"][0]
+    }
+    assert result["attempts"] == 2
+
+
+@pytest.mark.parametrize(
+    ("devices", "changed"),
+    [
+        (("CPU: A, 1 thread", "GPU: B"), True),
+        (("CPU: A, 1 thread", "CPU: B, 1 thread"), True),
+        (("CPU: A, 1 thread", "CPU: A, 1 thread, oversubscribed: 4 ranks on 2 cores"), False),
+    ],
+)
+def test_a_change_of_the_device_is_told(make_cell, monkeypatch, caplog, devices, changed):
+    folder = make_cell("strong", 2, checkpoints=EVERY_STEP)
+    monkeypatch.setattr(provenance, "device_name", lambda *_: devices[0])
+    first = train.prepare(folder, World())
+    first.continuation.resume(first)
+    monkeypatch.setattr(provenance, "device_name", lambda *_: devices[1])
+    train.train(folder, World())
+    result = json.loads((folder / "result.json").read_text())
+    assert result["device_changed"] is changed
+    assert tuple(attempt["device"] for attempt in result["history"]) == devices
+    assert ("an earlier attempt computed on another device" in caplog.text) is changed
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "3", "null", '{"identity": 5}', "{"])
+def test_a_heartbeat_that_says_nothing_is_no_attempt(make_cell, content):
+    folder = make_cell("sequential", max_epochs=1)
+    (folder / "heartbeat.json").write_text(content)
+    train.train(folder, World())
+    assert json.loads((folder / "result.json").read_text())["attempts"] == 1
 
 
 def test_nothing_is_left_over_when_a_run_is_done(make_cell):
@@ -167,7 +265,7 @@ def start(ranks, folder):
         "--command",
         *mpi_command(ranks, "strongscale.train", folder),
     ]
-    log = (folder / "train.log").open("w")
+    log = (folder / "train.log").open("a")
     return subprocess.Popen(command, env=environment(), stderr=log, start_new_session=True)
 
 
@@ -196,6 +294,10 @@ def test_a_run_killed_on_four_ranks_goes_on_on_any_number_with_the_same_bits(mak
     assert answer.returncode == 0, answer.stderr
     assert "attempt 2, from step" in answer.stderr
     assert rows(killed) == rows(calm)
+    result = json.loads((killed / "result.json").read_text())
+    assert [attempt["ranks"] for attempt in result["history"]] == [4, ranks_then]
+    assert result["ranks"] == ranks_then
+    assert result["history"][0]["from_step"] == 0 < result["history"][1]["from_step"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2], ids=lambda number: number.name)
@@ -247,18 +349,94 @@ def test_one_dead_rank_ends_all(make_cell):
 def test_a_failing_rank_is_named_with_its_host_and_reason(make_cell):
     """Rank 1 fails in its first step, while rank 0 waits for it."""
     folder = make_cell("strong", 2, **LONG)
-    code = (
-        "import sys; from strongscale import trainer, train, world, command\n"
-        "def broken(self, *arguments): raise RuntimeError('the disk of rank 1 is on fire')\n"
-        "import os\n"
-        "if os.environ['OMPI_COMM_WORLD_RANK'] == '1': trainer.Trainer._take_step = broken\n"
-        "command.run(train.main)\n"
-    )
-    launcher = ["mpirun", "-n", "2", "--oversubscribe", "--bind-to", "none"]
-    command = [sys.executable, "-m", "strongscale.launch", str(folder), "--command", *launcher]
-    command += [sys.executable, "-m", "mpi4py", "-c", code, str(folder)]
-    answer = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60)
+    code = """
+        def broken(self, *arguments): raise RuntimeError('the disk of rank 1 is on fire')
+        if rank == 1: trainer.Trainer._take_step = broken
+    """
+    answer = launch_spoilt(folder, code)
     assert answer.returncode == 1
-    assert "Traceback" in answer.stderr
+    assert "Traceback" in (folder / "train.log").read_text()
     reason = f"rank 1 on host {os.uname().nodename} failed: RuntimeError: the disk of rank 1 is on fire"
     assert reason in answer.stderr.splitlines()[-1]
+
+
+def test_a_rank_that_fails_before_it_meets_the_others_ends_the_job(make_cell):
+    """The data set can't be read on one host: the other waits for it with its first words."""
+    folder = make_cell("strong", 2, **LONG)
+    code = """
+        def unreadable(*arguments): raise PermissionError(13, "Permission denied", "/data/cubes.npy")
+        if rank == 1: train.read_samples = unreadable
+    """
+    answer = launch_spoilt(folder, code)
+    assert answer.returncode == 1
+    assert "rank 1 on host" in answer.stderr.splitlines()[-1]
+    assert "Permission denied: '/data/cubes.npy'" in answer.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("checkpoints", "what", "step"),
+    [
+        (Checkpoints(), "the weights after epoch 1", None),
+        (EVERY_STEP, "the weights or Adam's moments after step 3", 2),
+    ],
+    ids=["at the epoch's end", "before a checkpoint"],
+)
+def test_a_rank_whose_weights_went_astray_ends_the_run(make_cell, checkpoints, what, step):
+    """Four steps an epoch; rank 1's weights are spoilt after the third. Nothing of that is kept."""
+    folder = make_cell("strong", 2, checkpoints=checkpoints)
+    code = """
+        take_step = trainer.Trainer._take_step
+        def spoilt(self, *arguments):
+            take_step(self, *arguments)
+            if self.step == 3: self.flat.values.data.mul_(1.5)
+        if rank == 1: trainer.Trainer._take_step = spoilt
+    """
+    answer = launch_spoilt(folder, code)
+    assert answer.returncode == 1
+    host = os.uname().nodename
+    assert f"{what}: rank 1 (host {host}) differ" in answer.stderr.splitlines()[-1]
+    assert "Traceback" not in answer.stderr
+    assert f"{what}: rank 1" in (folder / failure.NAME).read_text()
+    assert not failure.is_permanent(folder)  # tried again, it may well succeed
+    assert not (folder / "result.json").exists()
+    assert rows(folder) == []
+    newest = next(iter(Store(folder, {}).paths()), None)
+    assert (newest and newest.name) == (step and f"checkpoint-{step:09d}.safetensors")
+
+
+def test_one_rank_reads_the_checkpoint_for_all(make_cell, monkeypatch):
+    """The file system of rank 1 may show it none, or an older one. Handed out in many pieces, as a large one is."""
+    settings = {"checkpoints": EVERY_STEP, "reduction": "exact", "microbatch": 2}
+    calm, killed = (make_cell("strong", 2, name=name, **settings) for name in ("calm", "killed"))
+    train.train(calm, World())
+    die_at(killed, 5, monkeypatch)
+    code = """
+        world.PIECE_BYTES = 1000
+        def none_of_its_business(self): raise AssertionError("rank 1 looks for checkpoints")
+        if rank == 1: checkpoint.Store.paths = none_of_its_business
+    """
+    answer = launch_spoilt(killed, code)
+    assert answer.returncode == 0, answer.stderr
+    assert "attempt 2, from step" in answer.stderr
+    assert rows(killed) == rows(calm)
+
+
+JUNK = (
+    "{}",
+    "[]",
+    "null",
+    "\0",
+    "[" * 100_000,
+    '{"identity": %s}',
+    '{"identity": %s, "lived_s": "long", "attempts": null}',
+)
+JUNK += tuple(f'{{"identity": %s, "lived_s": {value}}}' for value in ("NaN", "1e999", "-1", "true", "1" + "0" * 400))
+
+
+@pytest.mark.parametrize("text", JUNK, ids=range(len(JUNK)))
+def test_a_heartbeat_that_tells_nothing_keeps_no_run_from_training(make_cell, text):
+    folder = make_cell()
+    identity = train.prepare(folder, World()).continuation.store.identity
+    (folder / "heartbeat.json").write_text(text.replace("%s", json.dumps(identity)))
+    train.train(folder, World())
+    assert json.loads((folder / "result.json").read_text())["attempts"] == 1

@@ -1,16 +1,18 @@
 """The settings: each mistake is one line with its key, the value and what is allowed."""
 
 import copy
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 
-from strongscale import cells
+from strongscale import cells, models
 from strongscale.config import Study
-from strongscale.config_file import parse
+from strongscale.config_file import parse, refuse_repeated_keys
 from strongscale.errors import UserError
 from strongscale.schema import build, plain
+from strongscale.train import read_settings
 
 ROOT = Path(__file__).parents[1]
 RAW = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -62,6 +64,17 @@ MISTAKES = [
     ("studies.quick.training.microbatch", 8, ["strong", "8 workers", "micro-batches of 8", "at most 4"]),
     ("datasets.phantom_small.phantom.scans", 2, ["datasets.phantom_small.phantom.subsets", "4", "at most one a scan"]),
     ("studies.quick/two", {"like": "quick"}, ["quick/two", "letters, digits"]),
+    ("studies.", {"like": "quick"}, ["'' is not allowed as the name of a study", "letters, digits"]),
+    ("studies." + 300 * "x", {"like": "quick"}, [57 * "x" + "'... is not allowed as the name of a study", "at most 64"]),
+    ("studies.größe", {"like": "quick"}, ["'größe' is not allowed as the name of a study"]),
+    ("studies.-quick", {"like": "quick"}, ["'-quick' is not allowed as the name of a study", "the first a letter"]),
+    ("datasets.", {"phantom": {}}, ["'' is not allowed as the name of a study or data set"]),
+    ("studies.quick.strategies." + 300 * "x", {"kind": "strong"}, ["strategies.'xxx", "this name is not allowed", "at most 64"]),
+    ("studies.quick.model.kind", "foo", ["studies.quick.model.kind", "'foo'", "allowed: deepdensity"]),
+    ("studies.quick.model.kind", "../../x", ["studies.quick.model.kind", "'../../x'", "allowed: deepdensity"]),
+    ("studies.quick.model.kind", "mixture", ["studies.quick.model.kind", "'mixture'", "allowed: deepdensity"]),
+    ("studies.quick.seeds", [2**70], ["studies.quick.seeds[0]", str(2**70), "at most 9.22337e+18"]),
+    ("studies.quick.workers", [100_000], ["studies.quick.workers[0]", "100000", "at most 4096"]),
 ]  # fmt: skip
 
 
@@ -73,6 +86,60 @@ def test_a_mistake_is_one_line_that_names_key_value_and_what_is_allowed(key, val
     assert "\n" not in message
     for word in words:
         assert word in message
+
+
+def test_only_real_models_are_offered():
+    assert models.kinds() == ["deepdensity"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("study: a\nstudies: {}\nstudy: b\n", "mine.yaml: study stands there twice, in lines 1 and 3"),
+        ("studies:\n  a: {like: b}\n  c: {}\n  a:\n    like: d\n", "studies.a stands there twice, in lines 2 and 4"),
+        ("a:\n- b: 1\n- {c: 1, d: 2,\n   c: 3}\n", r"a\[1\].c stands there twice, in lines 3 and 4"),
+        ('{"study": "a",\n\t"study": "b"}', "study stands there twice, in lines 1 and 2"),
+    ],
+)
+def test_a_key_that_stands_twice_in_a_file_is_named_with_its_lines(tmp_path, text, words):
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(UserError, match=words) as caught:
+        refuse_repeated_keys([ROOT / "config.yaml", tmp_path / "mine.yaml"])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a: &x {b: 1}\nc: *x\nd: {<<: *x, b: 2}\n", "a: {b: 1}\nc: {b: 1}\n", "- &x [*x]\n"]
+)
+def test_keys_that_stand_once_in_their_table_are_fine(tmp_path, text):
+    (tmp_path / "mine.yaml").write_text(text)
+    refuse_repeated_keys([ROOT / "config.yaml", str(tmp_path / "mine.yaml")])
+
+
+CELL_MISTAKES = [
+    ("kind", "nope", "kind: no strategy 'nope'; allowed: sequential, linear"),
+    ("kind", "../../x", "kind: no strategy '../../x'"),
+    ("seed", 2**70, "seed: .* is not allowed; allowed: a whole number at least 0 and at most"),
+    ("workers", 1000, "workers: 1000 workers is not allowed for a minibatch of 16 samples"),
+    ("workers", 0, "workers: 0 is not allowed"),
+    ("workers", 10**6, "workers: 1000000 is not allowed; allowed: .* at most 4096"),
+    ("ranks", 0, "ranks: 0 is not allowed"),
+    ("training.learning_rate", "edge", "training.learning_rate: 'edge' is not allowed"),
+    ("parameters", {"epochs": 3}, "parameters.epochs: unknown key"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "words"), CELL_MISTAKES)
+def test_a_mistake_in_a_cell_is_one_line(make_cell, key, value, words):
+    path = make_cell("strong", 2) / "cell.json"
+    raw = json.loads(path.read_text())
+    *tables, last = key.split(".")
+    table = raw[tables[0]] if tables else raw
+    table[last] = value
+    path.write_text(json.dumps(raw))
+    with pytest.raises(UserError, match=f"cell.json.{words}") as caught:
+        read_settings(path.parent)
+    assert "\n" not in str(caught.value)
 
 
 def test_the_projects_own_configuration_is_valid():

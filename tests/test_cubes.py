@@ -139,9 +139,11 @@ def test_air_beyond_the_scan_is_clipped_to_the_window() -> None:
     assert cube[0, 0, 0] == pytest.approx(0.2)
 
 
-def test_voxels_that_are_no_numbers_are_refused() -> None:
-    voxels = np.zeros((20, 20, 20), np.float32)
-    voxels[10, 10, 10] = np.nan
+@pytest.mark.parametrize("intensity", [np.nan, np.inf, -np.inf, 1e300])
+@pytest.mark.filterwarnings("error")
+def test_voxels_that_are_no_numbers_are_refused(intensity: float) -> None:
+    voxels = np.zeros((20, 20, 20))
+    voxels[10, 10, 10] = intensity
     with pytest.raises(UserError, match="scan.mhd: voxels near .* aren't numbers"):
         cut_cube(scan_of(voxels, [1, 1, 1], [0, 0, 0]), [10, 10, 10])
 
@@ -181,6 +183,14 @@ def test_a_cube_may_be_scaled_to_its_nodule() -> None:
     scan = scan_of(20 * x - 900, [1, 1, 1], [0, 0, 0])
     cube = cubes.cut_cube(scan, [30, 30, 30], settings.voxel_mm_of(6.0), settings).voxels_ZYX
     assert np.allclose(np.diff(cube, axis=2), 20 * 2.0 * 6.0 / 8 / 1400, atol=1e-6)
+
+
+@pytest.mark.parametrize("side_mm", [1e6, 1e300, 1e308])
+@pytest.mark.filterwarnings("error")
+def test_a_cube_that_asks_for_more_than_any_scan_holds_is_refused(side_mm: float) -> None:
+    scan = scan_of(random_voxels())
+    with pytest.raises(UserError, match=r"scan\.mhd: a cube of .* mm asks for .* voxels, allowed: 1\.3e\+08; lower"):
+        cubes.cut_cube(scan, [0, 0, 0], side_mm / 8, SMOOTH)
 
 
 @given(seed=st.integers(0, 1000))

@@ -333,3 +333,20 @@ def test_a_compressed_slice_cut_short_is_named_in_one_line(tmp_path: Path, compr
     with pytest.raises(UserError, match="3.dcm: its pixels can't be read") as mistake:
         read_all(folder)
     assert "\n" not in str(mistake.value)
+
+
+@pytest.mark.parametrize("modality", ["MR", "PT"])
+def test_a_series_of_another_modality_is_refused(tmp_path: Path, modality: str) -> None:
+    folder = write_dicom(tmp_path / "series", SCAN, Modality=modality)
+    with pytest.raises(UserError, match=f"modality {modality}, not CT: its intensities aren't HU"):
+        open_scan(folder)
+
+
+def test_slices_that_lean_more_than_a_gantry_tilts_are_refused(tmp_path: Path) -> None:
+    folder = write_dicom(tmp_path / "series", SCAN)
+    for path in folder.iterdir():
+        k = int(path.stem.split()[1])
+        place_mm = ORIGIN_MM + k * (2.5 * OBLIQUE[:, 2] + 4 * OBLIQUE[:, 1])
+        edit_slice(path, ImagePositionPatient=[round(float(number), 6) for number in place_mm])
+    with pytest.raises(UserError, match="the axes .* of its voxels are askew"):
+        open_scan(folder)

@@ -5,14 +5,18 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import ROOT, environment
 
 from strongscale import failure, launchers
+from strongscale import launch as launch_module
 from strongscale.config import Checkpoints
 from strongscale.files import read_json
 from strongscale.interrupt import EXIT_STATUS
+from strongscale.launch import note_job
+from strongscale.scheduler import submission
 
 SLURM = {"SLURM_JOB_ID": "42", "SLURM_NODELIST": "n[1-2]"}
 LSF = {"LSB_JOBID": "42", "LSB_DJOB_HOSTFILE": "/home/hosts"}
@@ -163,6 +167,66 @@ def test_a_launcher_that_is_not_there_is_told_and_kept(make_cell):
     assert "no-such-launcher" in (folder / failure.NAME).read_text()
 
 
+def test_a_finished_run_is_not_run_again_and_gets_its_receipt_back(make_cell):
+    folder = make_cell()
+    assert launch(folder).returncode == 0
+    made = {path: path.stat() for path in folder.iterdir() if path.name != "receipt.json"}
+    receipt = (folder / "receipt.json").read_bytes()
+    (folder / "receipt.json").unlink()  # as Snakemake does before it starts a second copy
+
+    assert launch(folder).returncode == 0
+
+    assert (folder / "receipt.json").read_bytes() == receipt
+    assert {path: path.stat() for path in made} == made
+
+
+@pytest.mark.parametrize("lost", ["epochs.csv", "weights.safetensors", "result.json"])
+def test_a_run_of_which_something_is_lost_is_run_again(make_cell, lost):
+    folder = make_cell()
+    launch(folder)
+    (folder / lost).unlink()
+    assert launch(folder).returncode == 0
+    assert (folder / lost).exists()
+
+
+def test_what_a_run_of_other_settings_left_is_gone_before_training_begins(make_cell):
+    folder = make_cell()
+    launch(folder)
+    cell = read_json(folder / "cell.json")
+    (folder / "cell.json").write_text(json.dumps(cell | {"seed": 2, "dataset_hash": "another"}))
+    assert launch(folder).returncode == 1
+    assert not [name for name in ("result.json", "weights.safetensors") if (folder / name).exists()]
+
+
+def test_a_result_of_settings_that_changed_meanwhile_gets_no_receipt(make_cell):
+    folder = make_cell(max_epochs=30)
+    change = "import json, sys; from strongscale import launch, finished; path = sys.argv[1] + '/cell.json'; "
+    change += "known = launch.start_and_wait\n"
+    change += "def wait(*given):\n    ended = known(*given)\n    cell = json.load(open(path)) | {'seed': 9}\n"
+    change += "    json.dump(cell, open(path, 'w'))\n    return ended\n"
+    change += "launch.start_and_wait = wait\nlaunch.run(launch.main)"
+    done = launch(folder, script=change)
+    assert done.returncode == 1
+    assert "cell.json was changed while it ran" in last_line(done)
+    assert not (folder / "receipt.json").exists()
+
+
+def test_the_reason_of_a_failure_ends_the_log_of_the_run(make_cell):
+    folder = make_cell()
+    done = launch(folder, "--command", "sh", "-c", "echo from a rank >&2; kill -9 $$")
+    lines = (folder / failure.LOG).read_text().splitlines()
+    assert lines[0] == "from a rank"
+    assert lines[-1] in last_line(done)
+
+
+def test_a_job_that_starts_while_a_second_one_waits_leaves_both_noted(tmp_path, monkeypatch):
+    for number in ("7", "8"):
+        submission.note(tmp_path, {"scheduler": "slurm", "id": number, "log": f"{number}.log"})
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    note_job(tmp_path)
+    assert [(job["id"], job["log"]) for job in submission.jobs_of(tmp_path)] == [("8", "8.log"), ("7", "7.log")]
+
+
 SOON = "import sys; from strongscale import launch; launch.SHORTEST_S = 0.0; launch.main(sys.argv[1:])"
 
 
@@ -177,7 +241,7 @@ def test_a_run_whose_time_is_up_leaves_with_75_and_goes_on_from_its_checkpoint(m
     os.utime(folder / "heartbeat.json", (0, 0))  # of the first attempt, which the scheduler would repeat later
     again = launch(folder, "--minutes", "2", "--warning-s", "119", "--attempt", "2", script=SOON)
     assert again.returncode == EXIT_STATUS
-    assert "attempt 2, from step" in again.stderr
+    assert "attempt 2, from step" in (folder / failure.LOG).read_text()
 
 
 @pytest.mark.parametrize(
@@ -213,3 +277,14 @@ def test_no_scratch_folder_of_mpi_is_left_behind(make_cell, tmp_path):
     scratch.mkdir()
     launch(make_cell(), "--command", "sh", "-c", 'touch "$TMPDIR/left"', TMPDIR=str(scratch))
     assert os.listdir(scratch) == []  # noqa: PTH208
+
+
+def test_a_suspension_uses_up_none_of_a_jobs_time(monkeypatch):
+    now = SimpleNamespace(s=0.0)
+    monkeypatch.setattr(launch_module, "time", SimpleNamespace(monotonic=lambda: now.s))
+    left = launch_module.TimeLeft(10.0)
+    for moment_s in (4.0, 3600.0, 4.0):
+        now.s += moment_s
+        assert not left.is_over()
+    now.s += 2.5
+    assert left.is_over()

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from strongscale.config import WHOLE, Cubes, Dataset, Expected
-from strongscale.data import cubes, dataset, ledger, losses
+from strongscale.data import cubes, dataset, ledger, losses, totals
 from strongscale.data.scans.metaimage import write_scan
 from strongscale.data.tables import read_table
 from strongscale.errors import UserError
@@ -50,7 +50,9 @@ def make(folder: Path, num_parts: int = 1, **settings: Any) -> tuple[pd.DataFram
             cubes.main([*arguments, "--cubes", str(rows.with_suffix(".npy"))])
             parts.append(str(rows))
     as_json = json.dumps(plain(known))
-    ledger.main(["--settings", as_json, "--scans", str(folder), "--parts", *parts, "--output", str(made)])
+    table = str(made / "ledger.csv")
+    ledger.main(["--settings", as_json, "--scans", str(folder), "--parts", *parts, "--output", table])
+    totals.main(["--settings", as_json, "--ledger", table, "--output", str(made / "ledger.json")])
     with (made / "ledger.json").open() as file:
         return read_table(made / "ledger.csv"), json.load(file)
 
@@ -63,7 +65,7 @@ def join(folder: Path, **settings: Any) -> dict[str, Any]:
     losses.main(["--ledger", str(made / "ledger.csv"), *tolerated])
     parts = [str(path) for path in sorted((made / "cubes").glob("*.csv"))]
     arguments = ["--settings", json.dumps(plain(known)), "--ledger", str(made / "ledger.csv"), "--parts", *parts]
-    dataset.main([*arguments, "--output", str(made)])
+    dataset.main([*arguments, "--tolerated", str(known.tolerated_losses), "--output", str(made)])
     summary: dict[str, Any] = json.loads((made / "dataset.json").read_text())
     return summary
 
@@ -226,6 +228,25 @@ def test_a_wrong_annotation_costs_itself(folder: Path, line: str, reason: str, d
     with pytest.raises(UserError, match=rf"1 nodules lost \(1 {reason}\).*annotations.csv, row 7"):
         join(folder)
     assert not (folder.parent / "made" / "dataset.json").exists()
+
+
+def test_of_many_lost_nodules_the_first_are_named_and_the_others_counted(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (folder / "annotations.csv").open("a") as file:
+        file.writelines(f"8.{number},20,20,20,5\n" for number in range(50))
+    _, totals = make(folder)
+    assert totals["lost"] == 50
+    assert caplog.text.count("no scan 8.") == ledger.MOST_NAMED
+    assert "30 lost for 30 more reasons; all stand in ledger.csv" in caplog.text
+
+
+def test_a_diameter_that_asks_for_a_cube_of_a_tebibyte_costs_itself(folder: Path) -> None:
+    with (folder / "annotations.csv").open("a") as file:
+        file.write("1.1,20,20,20.5,1e6\n")
+    table, totals = make(folder, cubes=Cubes(voxels=8, minimum_readers=3, diameters=2.0))
+    assert (totals["reasons"], totals["lost"]) == ({"cube too large": 1}, 1)
+    assert "1.1.mhd: a cube of 2e+06 mm asks for" in table["detail"].iloc[-1]
 
 
 def test_voxels_that_are_no_numbers_cost_the_nodules_beside_them(folder: Path) -> None:

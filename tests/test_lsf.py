@@ -31,26 +31,30 @@ studies:
     training: {batch_size: 8, learning_rate: 0.001, target: null, max_epochs: 60, reduction: exact, microbatch: 2}
     checkpoints: {every_epochs: 3, every_s: 0.1}
     job: {minutes: 30, memory_mb: 400}
+  brief:
+    like: tiny
+    job: {minutes: 5}
   long:
     like: tiny
     strategies: {strong: {workers: [1]}}
     training: {max_epochs: 400}
 """
 LONG = "results/long/cells/sequential/01workers/seed1"
+BRIEF = "results/brief/cells/sequential/01workers/seed1"
 CELLS = [f"results/tiny/cells/{cell}/seed1" for cell in ("sequential/01workers", "strong/02workers", "weak/02workers")]
-RESULTS = [f"{cell}/result.json" for cell in CELLS]
+RECEIPTS = [f"{cell}/receipt.json" for cell in CELLS]
 pytestmark = pytest.mark.slow
 
 
 class Lsf:
     """The stand-in, and Snakemake with it."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *options):
         self.folder = folder
         self.environment = environment()
         path = f"{BIN}{os.pathsep}{self.environment['PATH']}"
         self.environment |= {"LSF_DOUBLE_STATE": str(folder / "lsf"), "PATH": path}
-        self.call("lsf_double", "start", "--kill-delay-s", "1")
+        self.call("lsf_double", "start", "--kill-delay-s", "1", *options)
 
     def call(self, *arguments):
         done = subprocess.run(arguments, env=self.environment, cwd=self.folder, capture_output=True, text=True)
@@ -74,18 +78,18 @@ def calm(tmp_path_factory):
     """The study made on this machine."""
     folder = tmp_path_factory.mktemp("calm")
     (folder / "tiny.yaml").write_text(CONFIG)
-    targets = [*RESULTS, f"{LONG}/result.json"]
+    targets = [*RECEIPTS, f"{LONG}/receipt.json"]
     subprocess.run(command(folder, "--", *targets), env=environment(), cwd=folder, check=True, capture_output=True)
     return folder
 
 
 @pytest.fixture
-def lsf(calm, tmp_path):
-    """A stand-in, and a folder with the data set but without cells."""
+def lsf(calm, tmp_path, request):
+    """A stand-in, with options where a test asks for them, and a folder with the data set but without cells."""
     shutil.copytree(calm, tmp_path / "work")
     for study in ("tiny", "long"):
         shutil.rmtree(tmp_path / "work" / "results" / study)
-    cluster = Lsf(tmp_path / "work")
+    cluster = Lsf(tmp_path / "work", *getattr(request, "param", []))
     yield cluster
     cluster.call("lsf_double", "stop")
 
@@ -129,7 +133,7 @@ def same_bits(lsf, calm, cells):
 
 
 def test_all_cells_are_the_same_as_on_this_machine_though_a_job_is_killed(lsf, calm):
-    process = start(lsf, *RESULTS)
+    process = start(lsf, *RECEIPTS)
     wait_until(lambda: any(trains(lsf.folder / cell) for cell in CELLS), process, lsf.folder)
     subprocess.run(["bkill", *lsf.states()], env=lsf.environment, cwd=lsf.folder, capture_output=True)
     finish(lsf, process)
@@ -139,11 +143,11 @@ def test_all_cells_are_the_same_as_on_this_machine_though_a_job_is_killed(lsf, c
 
 
 def test_a_job_unknown_for_a_while_and_a_silent_bjobs_change_nothing(lsf, calm):
-    process = start(lsf, RESULTS[0])
+    process = start(lsf, RECEIPTS[0])
     wait_until(lsf.states, process, lsf.folder)
     lsf.call("lsf_double", "show", "1", "UNKWN")
     lsf.call("lsf_double", "fault", "bjobs", "fail", "1")
-    wait_until(lambda: (lsf.folder / RESULTS[0]).exists(), process, lsf.folder)
+    wait_until(lambda: (lsf.folder / RECEIPTS[0]).exists(), process, lsf.folder)
     assert process.poll() is None  # it isn't taken for finished while nobody knows
     lsf.call("lsf_double", "show", "1", "real")
     finish(lsf, process)
@@ -153,7 +157,7 @@ def test_a_job_unknown_for_a_while_and_a_silent_bjobs_change_nothing(lsf, calm):
 
 def train_a_while(lsf):
     """Snakemake, whose one long cell is in training."""
-    process = start(lsf, f"{LONG}/result.json")
+    process = start(lsf, f"{LONG}/receipt.json")
     wait_until(lambda: trains(lsf.folder / LONG, 20), process, lsf.folder)
     return process
 
@@ -186,8 +190,50 @@ def test_a_job_that_outlives_snakemake_and_its_second_copy_do_not_write_one_fold
     first = train_a_while(lsf)
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
-    finish(lsf, start(lsf, f"{LONG}/result.json"))
+    finish(lsf, start(lsf, f"{LONG}/receipt.json"))
     assert lsf.states() == {"1": "DONE", "2": "DONE"}
     assert read_json(lsf.folder / LONG / "result.json")["attempts"] == 1
     assert "done already, by another run" in (lsf.folder / LONG / "train.log").read_text()
     assert same_bits(lsf, calm, [LONG])
+
+
+@pytest.mark.parametrize("lsf", [["--hosts", "1", "--slots", "1"]], indirect=True)
+def test_a_second_copy_that_starts_when_the_first_has_ended_trains_nothing(lsf, calm):
+    first = train_a_while(lsf)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    second, result = start(lsf, f"{LONG}/receipt.json"), lsf.folder / LONG / "result.json"
+    wait_until(lambda: lsf.states().get("2") == "PEND", second, lsf.folder)
+    wait_until(result.exists, second, lsf.folder)
+    before = result.stat()
+    finish(lsf, second)
+    assert lsf.states() == {"1": "DONE", "2": "DONE"}
+    assert result.stat() == before
+    assert read_json(result)["attempts"] == 1
+    assert same_bits(lsf, calm, [LONG])
+
+
+def test_a_refused_job_fails_alone_and_says_why(lsf):
+    """The queue `short` allows 5 minutes; one cell asks for 5, the other for 30."""
+    (lsf.folder / "site.yaml").write_text("queue: short\n")
+    lsf.call("lsf_double", "fault", "bqueues", "fail", "9")  # else it were foreseen
+    process = start(lsf, RECEIPTS[0], f"{BRIEF}/receipt.json")
+    assert process.wait(timeout=DEADLINE_S) == 1
+    said = (lsf.folder / "log").read_text()
+    assert (lsf.folder / BRIEF / "result.json").exists(), said
+    assert lsf.states() == {"1": "DONE"}
+    reason = "bsub refused the job: RUNLIMIT: Cannot exceed queue's hard limit(s)"
+    assert (lsf.folder / CELLS[0] / "failure.txt").read_text().startswith(reason)
+    assert reason in said
+    assert "set longest_minutes in site.yaml" in said
+    assert "Traceback" not in said
+
+
+def test_what_the_queue_would_refuse_is_told_before_anything_is_submitted(lsf):
+    (lsf.folder / "site.yaml").write_text("queue: short\n")
+    process = start(lsf, RECEIPTS[0])
+    assert process.wait(timeout=DEADLINE_S) == 1
+    last = (lsf.folder / "log").read_text().strip().splitlines()[-1]
+    assert last.startswith("site.yaml: longest_minutes: null is not allowed, for jobs would ask for up to 180 minutes")
+    assert last.endswith("lsf's queue short allows 5; allowed: longest_minutes: 5, or a queue with more")
+    assert lsf.states() == {}

@@ -223,17 +223,25 @@ def test_a_compressed_file_of_another_size_is_named(tmp_path: Path) -> None:
         open_metaimage(make_compressed(tmp_path, CompressedDataSize="17"))
 
 
-@pytest.mark.parametrize("size", ["6 5 3", "6 4 4", "6 5 5"])
-def test_a_stream_of_another_length_is_named_at_the_first_box(tmp_path: Path, size: str) -> None:
+@pytest.mark.parametrize(("size", "words"), [("6 5 3", "more than 180"), ("6 4 4", "more than 192"), ("6 5 5", "240")])
+def test_a_stream_of_another_length_is_named_at_the_first_box(tmp_path: Path, size: str, words: str) -> None:
     scan = open_metaimage(make_compressed(tmp_path, DimSize=size))
-    with pytest.raises(UserError, match="scan.zraw: 240 bytes when decompressed, but its header promises"):
+    with pytest.raises(UserError, match=f"scan.zraw: {words} bytes when decompressed, but its header promises"):
         scan.read_box((0, 0, 0), (1, 1, 1))
 
 
-def test_a_torn_stream_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lacking", [1, 60])
+def test_a_torn_stream_is_named(tmp_path: Path, lacking: int) -> None:
     packed = zlib.compress(VOXELS_ZYX.tobytes())
-    scan = open_metaimage(make_compressed(tmp_path, packed[:-60]))
-    with pytest.raises(UserError, match="scan.zraw: .* bytes when decompressed, but its header promises 240"):
+    scan = open_metaimage(make_compressed(tmp_path, packed[:-lacking]))
+    with pytest.raises(UserError, match="scan.mhd: its voxels can't be read .*cut short: its checksum is missing"):
+        scan.read_box((0, 0, 0), (1, 1, 1))
+
+
+def test_a_stream_of_gigabytes_is_read_no_further_than_its_header_promises(tmp_path: Path) -> None:
+    """The end of it is torn: who reads that far says so."""
+    scan = open_metaimage(make_compressed(tmp_path, zlib.compress(bytes(1 << 26))[:-1]))
+    with pytest.raises(UserError, match="scan.zraw: more than 240 bytes when decompressed"):
         scan.read_box((0, 0, 0), (1, 1, 1))
 
 
@@ -254,6 +262,8 @@ def test_a_stream_that_could_never_hold_the_voxels_is_named(tmp_path: Path) -> N
     ("changes", "message"),
     [
         ({"TransformMatrix": "1 0 0 2 0 0 0 0 1"}, "direction matrix .* is singular"),
+        ({"TransformMatrix": "1 0 0 0 1 0 0 0.6 0.8"}, "aren't at right angles"),
+        ({"TransformMatrix": "2 0 0 0 1 0 0 0 1"}, "aren't of length 1"),
         ({"TransformMatrix": "1 0 0 1"}, "TransformMatrix = 1 0 0 1 isn't 9 numbers"),
         ({"ElementSpacing": "0.7 0 2.5"}, "three positive numbers"),
         ({"ElementSpacing": "0.7 -1 2.5"}, "three positive numbers"),

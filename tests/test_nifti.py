@@ -12,7 +12,9 @@ import pytest
 from strongscale.data.scans.nifti import RAS_TO_LPS, open_nifti
 from strongscale.errors import UserError
 
-AFFINE = np.array([[0.7, 0.1, 0.0, -30.5], [-0.1, 0.8, 0.2, 20.0], [0.0, -0.2, 2.5, -110.25], [0.0, 0.0, 0.0, 1.0]])
+AFFINE = np.eye(4)
+AFFINE[:3, :3] = np.linalg.qr(np.random.default_rng(8).normal(size=(3, 3)))[0] * [0.7, 0.8, 2.5]
+AFFINE[:3, 3] = [-30.5, 20.0, -110.25]
 VOXELS = np.random.default_rng(0).integers(-1000, 400, (6, 5, 4)).astype(np.int16)
 
 
@@ -96,6 +98,23 @@ def test_a_singular_affine_is_named(tmp_path: Path) -> None:
     edit_bytes(path, 280, np.zeros(12, np.float32).tobytes())  # srow_x, srow_y, srow_z
     with pytest.raises(UserError, match="scan.nii: spacing .* three positive numbers"):
         open_nifti(path)
+
+
+def test_a_sheared_affine_is_named(tmp_path: Path) -> None:
+    sheared = AFFINE.copy()
+    sheared[:3, 2] += AFFINE[:3, 1] / 4
+    with pytest.raises(UserError, match=r"scan\.nii: the axes \[.*\] of its voxels aren't at right angles"):
+        open_nifti(write_nifti(tmp_path / "scan.nii", affine=sheared))
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_a_spacing_of_nothing_is_named(tmp_path: Path, ending: str) -> None:
+    path = write_nifti(tmp_path / "scan.nii")
+    edit_bytes(path, 84, np.float32(0).tobytes())  # pixdim[2]
+    if ending == ".nii.gz":
+        (tmp_path / "scan.nii.gz").write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(UserError, match=r"pixdim \[0\.\d+ 0\. .*\] mm; three positive numbers are needed"):
+        open_nifti(tmp_path / f"scan{ending}")
 
 
 def test_a_scan_in_metres_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
+import base64
 import json
+import re
 from collections import Counter
 
 import numpy as np
@@ -117,6 +119,16 @@ def test_every_file_is_written_whatever_the_cubes(tmp_path, cubes):
         assert (tmp_path / "quality" / name).stat().st_size > 100
     assert len(pd.read_csv(tmp_path / "quality" / "duplicates.csv")) == (10 if len(cubes) == 5 else 0)
     assert str(len(cubes)) in (tmp_path / "quality" / "quality.md").read_text()
+
+
+def test_the_page_holds_its_pictures_itself(folder, tmp_path):
+    quality.main([str(folder), "--output", str(tmp_path / "quality")])
+    page = (tmp_path / "quality" / "quality.html").read_text()
+    shown = re.findall(r'<img alt="(\w+)" src="data:image/png;base64,([\w+/=]+)">', page)
+    pictures = {heading: base64.b64decode(content) for heading, content in shown}
+    for heading, name in {"Distributions": "quality.png", "Cubes": "montage.png"}.items():
+        assert pictures[heading] == (tmp_path / "quality" / name).read_bytes()
+        assert f"![{heading}]({name})" in (tmp_path / "quality" / "quality.md").read_text()
 
 
 def test_distances_are_those_of_the_definition_over_several_blocks(monkeypatch):

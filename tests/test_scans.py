@@ -1,6 +1,8 @@
 """Scans: the same anatomy in the same place whatever the form and the grid; found by their seriesuid."""
 
 import itertools
+import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +78,8 @@ def test_every_rotated_grid_is_the_same_anatomy(
     seed=st.integers(0, 1000),
 )
 def test_there_and_back_is_the_same_point(points: list[Any], spacing: tuple[float, ...], seed: int) -> None:
-    direction = np.random.default_rng(seed).normal(size=(3, 3)) + 4 * np.eye(3)  # sheared: a tilted gantry's
+    direction = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))[0]
+    direction[:, 2] = 0.9 * direction[:, 2] + math.sqrt(1 - 0.9**2) * direction[:, 1]  # sheared: a tilted gantry's
     scan = Scan(Path("scan.mhd"), (9, 9, 9), np.array(spacing), CENTRE_MM, direction, np.zeros((9, 9, 9)))
     assert np.allclose(scan.voxel_to_world(scan.world_to_voxel(points)), points, atol=1e-6)
 
@@ -94,6 +97,37 @@ def test_names_with_spaces_and_accents_are_read(tmp_path: Path, form: str) -> No
     write_form(folder, anatomy(np.eye(3)), form)
     (path,) = find_scans(folder)[0].values()
     assert open_scan(path).read_box((0, 0, 0), (9, 8, 6)).shape == (9, 8, 6)
+
+
+def grid(spacing_mm: Any = (1, 1, 1), shape: Any = (9, 9, 9), direction: Any = None) -> Scan:
+    """A scan whose grid is all that matters."""
+    direction = np.eye(3) if direction is None else np.array(direction, dtype=float)
+    return Scan(Path("scan.mhd"), shape, np.array(spacing_mm, dtype=float), np.zeros(3), direction, np.zeros(shape))
+
+
+@pytest.mark.parametrize("spacing_mm", [1e9, 1e-9, 101, 0.009])
+def test_a_spacing_that_no_ct_has_is_refused(spacing_mm: float) -> None:
+    with pytest.raises(UserError, match=r"scan\.mhd: spacing .* mm; a CT has 0\.01 to 100 mm"):
+        grid(spacing_mm=(1, spacing_mm, 1))
+
+
+def test_axes_that_are_no_unit_long_are_refused_in_one_line() -> None:
+    with pytest.raises(UserError, match="scan.mhd: the axes of the direction matrix .* aren't of length 1") as mistake:
+        grid(direction=np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0] * [1, 1.01, 1])
+    assert "\n" not in str(mistake.value)
+
+
+@pytest.mark.parametrize("direction", [[[1, 0.6, 0], [0, 0.8, 0], [0, 0, 1]], [[1, 0, 0.8], [0, 1, 0], [0, 0, 0.6]]])
+def test_axes_that_are_askew_are_refused(direction: Any) -> None:
+    with pytest.raises(UserError, match="scan.mhd: the axes .* of its voxels are askew"):
+        grid(direction=direction)
+
+
+@pytest.mark.parametrize("name", ["scan.mhd", "scan.nii", "scan.nii.gz"])
+def test_a_pipe_in_a_scans_place_is_refused_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(UserError, match=f"{name}: not a plain file"):
+        open_scan(tmp_path / name)
 
 
 def test_an_unknown_kind_of_scan_is_refused(tmp_path: Path) -> None:

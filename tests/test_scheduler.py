@@ -9,46 +9,13 @@ from pathlib import PurePosixPath
 import pytest
 from conftest import ROOT
 
-from strongscale.scheduler import lsf, own, slurm, submission
-from strongscale.scheduler.patience import SILENT, Patience, ask
+from strongscale.scheduler import lsf, own, slurm, states, submission
+from strongscale.scheduler.patience import SILENT, ask
 
 CELL = "results/tiny/cells/strong/04workers/seed1"
 COMMAND = (
     "python -m snakemake --target-jobs train:study=tiny,strategy=strong,workers=04,seed=1 --allowed-rules train --force"
 )
-
-
-class Clock:
-    """Time that passes only by sleeping."""
-
-    def __init__(self):
-        self.seconds = 1000.0
-        self.slept = []
-
-    def patience(self, **values):
-        return Patience(now=lambda: self.seconds, sleep=self.sleep, **values)
-
-    def sleep(self, seconds):
-        self.slept.append(seconds)
-        self.seconds += seconds
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-def program(tmp_path):
-    """A function that writes a program; its path."""
-
-    def write(script, name="program"):
-        path = tmp_path / name
-        path.write_text(f"#!/bin/sh\ncd '{tmp_path}'\n{script}\n")
-        path.chmod(0o755)
-        return str(path)
-
-    return write
 
 
 FAILS_TWICE = """echo x >> calls
@@ -175,6 +142,33 @@ def test_when_slurm_is_away_squeue_says_nothing(program, clock, tmp_path, capsys
     assert "no controller" in captured.err
 
 
+# --- states, for strongscale.status
+
+
+@pytest.mark.parametrize(
+    ("command", "said", "told"),
+    [(lsf.bjobs, "7 USUSP", "7 RUN\n"), (slurm.squeue, "7|SUSPENDED", "7|SUSPENDED\n")],
+)
+def test_what_the_scheduler_says_of_jobs_is_kept(program, clock, tmp_path, capsys, command, said, told):
+    own_command = program(f"echo '{said}'; echo '8_1|RUNNING'")
+    command(own_command, [], tmp_path, clock.patience())
+    assert told in capsys.readouterr().out
+    assert states.read(tmp_path) == {"7": {"state": said.replace("|", " ").split()[1], "at": 1000.0}}
+
+
+def test_states_of_jobs_are_forgotten_after_a_week_and_not_before(tmp_path):
+    for now_s, job in ((0.0, "7"), (states.FORGOTTEN_S - 1, "8"), (states.FORGOTTEN_S + 1, "9")):
+        states.keep(tmp_path, f"{job} RUN\n", now_s)
+    assert sorted(states.read(tmp_path)) == ["8", "9"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"7": 3, "8": {"state": 1, "at": 2}, "9": {"state": "RUN", "at": "now"}}'])
+def test_torn_states_are_none(tmp_path, text):
+    (tmp_path / states.STATES).parent.mkdir()
+    (tmp_path / states.STATES).write_text(text)
+    assert states.read(tmp_path) == {}
+
+
 # --- submission
 
 
@@ -212,13 +206,11 @@ def test_a_submitted_job_is_noted_in_its_cells_folder(
     assert {name: job[name] for name in ("scheduler", "id", "log")} == {"scheduler": scheduler, "id": "42", "log": log}
 
 
-def test_a_refused_job_is_not_noted(program, tmp_path):
-    (tmp_path / CELL).mkdir(parents=True)
-    assert (
-        submission.bsub(program("echo 'q: No such queue. Job <1> not submitted.'; exit 255"), [COMMAND], tmp_path)
-        == 255
-    )
-    assert list((tmp_path / CELL).iterdir()) == []
+def test_the_jobs_before_are_remembered_for_one_of_them_may_be_at_work(tmp_path):
+    for number in ("7", "8", "9", "8"):
+        submission.note(tmp_path, {"id": number, "log": f"{number}.log"})
+    known = [(job["id"], job["log"]) for job in submission.jobs_of(tmp_path)]
+    assert known == [("8", "8.log"), ("9", "9.log"), ("7", "7.log")]
 
 
 def test_a_job_whose_cell_has_no_folder_is_submitted_all_the_same(program, tmp_path):
@@ -257,3 +249,9 @@ def test_all_commands_in_front_are_ours():
         "bjobs",
         "bkill",
     }
+
+
+def test_ctrl_c_while_the_scheduler_is_away_is_no_traceback(program, tmp_path):
+    program("echo up; kill -INT $PPID; exec sleep 60", name="squeue")
+    answer = run("squeue", path=tmp_path)
+    assert (answer.returncode, answer.stderr) == (130, "")

@@ -72,11 +72,15 @@ def write_config(folder):
     config = yaml.safe_load(CONFIG)
     studies = config["studies"]
     studies["undisturbed_long"] = {"like": "undisturbed", "training": {"max_epochs": MANY_EPOCHS}}
-    for fault in ("cancelled", "limited", "preempted", "abandoned"):
+    for fault in ("cancelled", "limited", "preempted", "abandoned", "queued"):
         studies[fault] = {"like": "undisturbed_long"}
     studies["limited"]["job"] = LIMIT
     studies["lost"] = {"like": "undisturbed"}
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+def receipt_path(study, cell):
+    return result_path(study, cell).with_name("receipt.json")
 
 
 def result_path(study, cell):
@@ -157,8 +161,8 @@ def local(tmp_path_factory):
     """The same cells on this machine, without a scheduler and undisturbed: what all others must be equal to."""
     folder = tmp_path_factory.mktemp("local")
     write_config(folder)
-    targets = [result_path("tiny", cell) for cell in TINY_CELLS]
-    targets += [result_path("undisturbed_long", SEQUENTIAL), result_path("undisturbed", STRONG)]
+    targets = [receipt_path("tiny", cell) for cell in TINY_CELLS]
+    targets += [receipt_path("undisturbed_long", SEQUENTIAL), receipt_path("undisturbed", STRONG)]
     done = subprocess.run(
         command(folder, "local", *targets), env=environment(), cwd=folder, capture_output=True, text=True, timeout=300
     )
@@ -231,7 +235,7 @@ def test_cells_that_are_cancelled_or_reach_their_limit_go_on_in_another_job(work
     (work / "site.yaml").write_text(yaml.safe_dump(SITE | {"warning_s": LIMIT["minutes"] * 60 - LEAVE_AFTER_S}))
     studies = ("cancelled", "limited")
     folder = (work / result_path("cancelled", SEQUENTIAL)).parent
-    with running(work, *(result_path(study, SEQUENTIAL) for study in studies)) as process:
+    with running(work, *(receipt_path(study, SEQUENTIAL) for study in studies)) as process:
         cancelled = job_in_training(folder, process)
         slurm("scancel", cancelled)
     for study in studies:
@@ -243,7 +247,7 @@ def test_cells_that_are_cancelled_or_reach_their_limit_go_on_in_another_job(work
 def test_a_cell_over_two_nodes_goes_on_when_one_of_them_is_lost(work, local, cluster):
     (work / "site.yaml").write_text(yaml.safe_dump(SITE | {"cores_per_host": 1}))
     folder = (work / result_path("lost", STRONG)).parent
-    with running(work, result_path("lost", STRONG)) as process:
+    with running(work, receipt_path("lost", STRONG)) as process:
         job = job_in_training(folder, process)
         assert slurm("squeue", "-h", "-j", job, "-o", "%N") == "n[1-2]"
         cluster.kill_node("n2")
@@ -256,7 +260,7 @@ def test_a_cell_over_two_nodes_goes_on_when_one_of_them_is_lost(work, local, clu
 def test_a_preempted_cell_goes_on_where_it_was(work, local):
     (work / "site.yaml").write_text(yaml.safe_dump(SITE | {"queue": "low"}))
     folder = (work / result_path("preempted", SEQUENTIAL)).parent
-    with running(work, result_path("preempted", SEQUENTIAL)) as process:
+    with running(work, receipt_path("preempted", SEQUENTIAL)) as process:
         job = job_in_training(folder, process)
         place = slurm("squeue", "-h", "-j", job, "-o", "%N")
         urgent = ["--partition=high", f"--nodelist={place}", "--exclusive", "--output=/dev/null", "--wrap=sleep 3"]
@@ -267,7 +271,7 @@ def test_a_preempted_cell_goes_on_where_it_was(work, local):
 
 
 def test_jobs_that_outlive_snakemake_and_their_second_copies_do_not_write_one_folder(work, local):
-    target = result_path("abandoned", SEQUENTIAL)
+    target = receipt_path("abandoned", SEQUENTIAL)
     folder = (work / target).parent
     first = start(work, target)
     try:
@@ -280,3 +284,31 @@ def test_jobs_that_outlive_snakemake_and_their_second_copies_do_not_write_one_fo
     assert same_bits(work, "abandoned", local, "undisturbed_long", SEQUENTIAL)
     assert read_json(folder / "result.json")["attempts"] == 1
     assert "done already, by another run" in (folder / "train.log").read_text()
+
+
+def test_a_second_copy_that_starts_when_the_first_has_ended_trains_nothing(work, local):
+    target, result = receipt_path("queued", SEQUENTIAL), work / result_path("queued", SEQUENTIAL)
+    first = start(work, target)
+    try:
+        job = job_in_training(result.parent, first)
+    finally:
+        abandon(first)
+    (work / "site.yaml").write_text(yaml.safe_dump(SITE | {"extra": f"--dependency=afterany:{job}"}))
+    with running(work, target) as second:
+        wait_until(lambda: read_json(result.parent / "job.json")["id"] != job, "no second copy is submitted", second)
+        assert slurm("squeue", "-h", "-j", job, "-o", "%T") == "RUNNING"
+        wait_until(result.exists, "the first doesn't end", second)
+        before = result.stat()
+    assert result.stat() == before
+    assert (work / target).exists()
+    assert read_json(result)["attempts"] == 1
+    assert same_bits(work, "queued", local, "undisturbed_long", SEQUENTIAL)
+
+
+def test_what_the_partition_would_refuse_is_told_before_anything_is_submitted(work):
+    (work / "site.yaml").write_text(yaml.safe_dump(SITE | {"queue": "brief"}))
+    process = start(work, receipt_path("tiny", SEQUENTIAL))
+    assert process.wait(timeout=DEADLINE_S) == 1
+    last = (work / "snakemake.txt").read_text().strip().splitlines()[-1]
+    assert last.endswith("slurm's queue brief allows 5; allowed: longest_minutes: 5, or a queue with more")
+    assert not (work / result_path("tiny", SEQUENTIAL)).parent.exists()

@@ -2,6 +2,11 @@
 
 import json
 import math
+import os
+import platform
+import signal
+import subprocess
+import sys
 
 import pytest
 from status_fixtures import NOW, Life, make_study, status_of
@@ -93,14 +98,126 @@ def test_a_run_that_starts_again_isnt_silent_for_its_old_heartbeat(study):
     assert (found.state, found.words) == ("running", "starting from epoch 7")
 
 
-def test_a_run_whose_heart_stopped_is_silent_and_goes_on_from_its_checkpoint(study):
+def test_a_run_whose_heart_stopped_elsewhere_is_silent_and_no_cause_is_claimed(study):
     Life(study[1]).locked(NOW - 2000).beat(NOW - 720).checkpoint(5)
     found = status_of(study[1])
-    assert found.state == "silent"
-    assert found.words.startswith(
-        "no sign of life for 12 min: killed, out of memory, or its node lost; Snakemake starts"
+    assert (found.state, found.words) == (
+        "silent",
+        "no sign of life for 12 min: why can't be seen from here (host node1, process 7); "
+        "started again, it goes on from epoch 5",
     )
-    assert found.words.endswith("from epoch 5")
+
+
+@pytest.fixture
+def process():
+    """A process of this machine that could be a run."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", "strongscale"])
+    yield child
+    child.kill()
+    child.wait()
+
+
+def owner(process):
+    return f"host {platform.node()}, process {process.pid}"
+
+
+def test_a_stopped_process_of_this_machine_is_suspended(study, process):
+    life = Life(study[1]).locked(NOW - 2000, owner(process)).beat(NOW - 720)
+    assert status_of(study[1]).words == (
+        "no sign of life for 12 min: its process is still there, on this machine: in a long step, or stuck"
+    )
+    os.kill(process.pid, signal.SIGSTOP)
+    os.waitpid(process.pid, os.WUNTRACED)
+    found = status_of(study[1])
+    assert (found.state, found.words) == (
+        "suspended",
+        f"its process {process.pid} on this machine is stopped; kill -CONT {process.pid} lets it go on",
+    )
+    life.submitted(NOW)  # which waits for the lock that the stopped one holds
+    assert status_of(study[1]).state == "suspended"
+
+
+def test_a_process_of_this_machine_that_is_gone_is_told_at_once(study, process):
+    Life(study[1]).locked(NOW - 60, owner(process)).beat(NOW - 20).checkpoint(5)
+    process.kill()
+    process.wait()
+    assert status_of(study[1]).words == (
+        "no sign of life for 20 s: its process is gone (killed, or out of memory); started again, it goes on from epoch 5"
+    )
+
+
+def test_another_process_of_the_same_number_is_not_the_run(study):
+    Life(study[1]).locked(NOW - 60, f"host {platform.node()}, process 1").beat(NOW - 20)
+    assert "its process is gone" in status_of(study[1]).words
+
+
+JOB_AT_WORK = "host node1, process 7, slurm job 1234"
+
+
+@pytest.mark.parametrize("state", ["SUSPENDED", "STOPPED", "USUSP", "SSUSP"])
+def test_a_suspended_job_is_told_as_such_and_by_whom(study, state):
+    Life(study[1]).submitted(NOW - 900).locked(NOW - 800, JOB_AT_WORK).beat(NOW - 300).told(state, NOW - 20)
+    found = status_of(study[1])
+    assert found.state == "suspended"
+    assert found.words.startswith(f"by the scheduler, job 1234 ({state}, said 20 s ago); ")
+
+
+def test_a_job_that_was_resumed_since_runs(study):
+    Life(study[1]).submitted(NOW - 900).locked(NOW - 800, JOB_AT_WORK).told("USUSP", NOW - 20).beat(NOW - 2)
+    assert status_of(study[1]).state == "running"
+
+
+def test_what_the_scheduler_said_hours_ago_is_not_believed(study):
+    Life(study[1]).submitted(NOW - 9000).locked(NOW - 9000, JOB_AT_WORK).beat(NOW - 8000).told("USUSP", NOW - 7000)
+    assert status_of(study[1]).words.startswith("no sign of life for 2.2 h: why can't be seen from here")
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("RUNNING", "though the scheduler called job 1234 running 20 s ago"),
+        ("UNKWN", "the scheduler has lost job 1234 out of sight (UNKWN)"),
+        ("NODE_FAIL", "job 1234 has ended (NODE_FAIL); started again, it goes on from epoch 5"),
+    ],
+)
+def test_a_silent_job_is_told_with_what_the_scheduler_says(study, state, words):
+    Life(study[1]).locked(NOW - 800, JOB_AT_WORK).submitted(NOW - 900).beat(NOW - 720).checkpoint(5).told(
+        state, NOW - 20
+    )
+    found = status_of(study[1])
+    assert found.state == "silent"
+    assert words in found.words
+
+
+@pytest.mark.parametrize(
+    ("state", "expected", "words"),
+    [
+        ("PENDING", "queued", "slurm job 1234, submitted 12 min ago"),
+        ("RUNNING", "running", "slurm job 1234 runs, as was told 20 s ago; no rank has begun yet"),
+        ("PSUSP", "suspended", "by the scheduler, job 1234 (PSUSP), before it began; bresume 1234 lets it go on"),
+        ("FAILED", "failed", "slurm job 1234 has ended (FAILED) before a rank began; see its log"),
+    ],
+)
+def test_a_submitted_job_is_what_the_scheduler_says(study, state, expected, words):
+    Life(study[1]).submitted(NOW - 720).told(state, NOW - 20)
+    found = status_of(study[1])
+    assert (found.state, found.words) == (expected, words)
+
+
+def test_the_log_is_of_the_job_that_runs_and_the_waiting_one_is_named(study):
+    life = Life(study[1]).submitted(NOW - 900).locked(NOW - 800, JOB_AT_WORK).beat(NOW - 1).submitted(NOW - 60, "1240")
+    found = status_of(study[1])
+    assert (found.state, found.job, found.logs[1:]) == ("running", "1234", ("logs/1234.log",))
+    assert found.words == "epoch 1 of 40; job 1240, submitted later, waits for it"
+    life.told("COMPLETED", NOW, "1240")
+    assert status_of(study[1]).words == "epoch 1 of 40"
+
+
+def test_once_the_waiting_job_has_the_lock_its_log_is_shown(study):
+    life = Life(study[1]).submitted(NOW - 900).submitted(NOW - 60, "1240").beat(NOW - 1)
+    life.locked(NOW - 5, JOB_AT_WORK.replace("1234", "1240"))
+    found = status_of(study[1])
+    assert (found.job, found.words, found.logs[1:]) == ("1240", "epoch 1 of 40", ("logs/1240.log",))
 
 
 def test_a_step_that_takes_minutes_isnt_taken_for_silence(study):
@@ -183,7 +300,13 @@ def test_a_line_that_is_being_written_doesnt_count(study):
 
 @pytest.mark.parametrize("name", ["heartbeat.json", "job.json", "cell.json", "epochs.csv"])
 @pytest.mark.parametrize(
-    "text", ["", '{"at": 17', "[]", '{"at": "soon", "submitted_at": null, "training": 3}', "\0,\n,\n"]
+    "text",
+    [
+        *("", "{}", "null", '{"at": 17', "[]", '{"at": "soon", "submitted_at": null, "training": 3}', "\0,\n,\n"),
+        *("[" * 100_000, f'{{"at": {10**400}, "lived_s": {10**400}, "id": {{}}}}'),
+        "epoch,step,validation_loss,time_s\nnan,nan,nan,nan\n",
+    ],
+    ids=range(10),
 )
 def test_a_torn_file_is_as_good_as_none(study, name, text):
     Life(study[1]).locked(NOW - 1).write(name, text)

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from conftest import environment
 from status_fixtures import NOW, Life, make_study, status_of
+from workflow_fixtures import write_config
 
 from strongscale.cells import Cell, all_cells
 from strongscale.errors import UserError
 from strongscale.status import __main__ as command
 from strongscale.status.page import Page
-from strongscale.status.snapshot import take
+from strongscale.status.snapshot import as_table, take
 from strongscale.status.state import duration
 
 
@@ -22,6 +23,32 @@ def test_hours_are_ranks_times_hours_of_finished_and_unfinished_cells(study):
     Life(study[1], Cell("small", "strong", 4, 1)).locked(NOW - 9).beat(NOW, lived_s=1800.0)
     hours = take(study[1], NOW).hours
     assert (hours.unit, hours.spent) == ("GPU-hours", pytest.approx(4.0))
+
+
+@pytest.mark.parametrize(
+    ("training", "unit"),
+    [
+        ({"device": "cpu"}, "core-hours"),
+        ({"device": "cpu", "threads": 2}, "rank-hours"),
+        ({"device": "cuda"}, "GPU-hours"),
+        ({"device": "auto"}, "rank-hours"),
+    ],
+)
+def test_before_any_run_the_settings_tell_the_unit_of_hours(tmp_path, training, unit):
+    _, folder = make_study(tmp_path / "results", training={"target": 0.005, "max_epochs": 40, **training})
+    assert take(folder, NOW).hours.unit == unit
+
+
+@pytest.mark.parametrize("told", [{"device": "CPU: Xeon, 1 thread"}, {"history": [{"device": "CPU: Xeon, 1 thread"}]}])
+def test_a_heartbeat_tells_the_unit_of_hours_before_a_cell_has_finished(study, told):
+    Life(study[1]).locked(NOW - 9).write("heartbeat.json", json.dumps({"at": NOW, "lived_s": 3.0} | told))
+    assert take(study[1], NOW).hours.unit == "core-hours"
+
+
+def test_runs_on_different_devices_have_ranks_in_common(study):
+    Life(study[1]).ended()
+    Life(study[1], Cell("small", "strong", 2, 1)).ended(device="CPU: Xeon, 1 thread")
+    assert take(study[1], NOW).hours.unit == "rank-hours"
 
 
 def test_hours_to_come_are_unknown_until_a_cell_has_finished(study):
@@ -42,6 +69,14 @@ def test_a_run_takes_no_longer_than_all_its_epochs(study):
     running = Life(study[1]).locked(NOW - 9).beat(NOW, lived_s=390.0).epochs(39, at=NOW)
     (running.folder / "result.json").unlink()
     assert take(study[1], NOW).hours.to_come == pytest.approx(2 * 10 / 3600)
+
+
+def test_a_run_that_takes_longer_than_those_before_still_has_hours_to_come(study):
+    for cell in all_cells("small", study[0]):
+        Life(study[1], cell).ended(time_s=90.0)
+    running = Life(study[1]).locked(NOW - 9).beat(NOW, lived_s=400.0).epochs(10, at=NOW)
+    (running.folder / "result.json").unlink()
+    assert take(study[1], NOW).hours.to_come == pytest.approx(2 * 30 * 40 / 3600)  # 2 ranks, 30 epochs of 40 s
 
 
 def test_modelled_seconds_arent_taken_for_hours(tmp_path):
@@ -113,13 +148,52 @@ def test_a_study_that_was_renamed_is_still_read(study):
     assert status_of(renamed).state == "converged"
 
 
-@pytest.mark.parametrize("text", [None, "{", "{}", '{"name": "small", "workers": 3}'])
-def test_a_folder_that_is_no_study_is_told_in_one_line(tmp_path, text):
-    if text is not None:
-        (tmp_path / "study.json").write_text(text)
+@pytest.mark.parametrize("text", ["{", "{}", '{"name": "small", "workers": 3}'])
+def test_a_study_whose_settings_are_none_is_told_in_one_line(tmp_path, text):
+    (tmp_path / "study.json").write_text(text)
     with pytest.raises(UserError, match=str(tmp_path)) as told:
         take(tmp_path, NOW)
     assert "\n" not in str(told.value)
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """A project whose data set is being made: its results folder."""
+    write_config(tmp_path, name="config.yaml")
+    data = tmp_path / "results/datasets/tiny"
+    for name in ("scans/subset0/.snakemake_timestamp", "cubes/subset0.0.csv", "logs/cubes.log"):
+        (data / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).touch()
+    (data / "scans/subset1").mkdir()  # which is being written
+    return tmp_path / "results"
+
+
+def test_before_a_study_begins_its_data_set_is_told(begun):
+    snapshot = take(begun / "tiny", NOW)
+    steps = {step.what: (step.done, step.of) for step in snapshot.steps}
+    assert steps == {"scans": (1, 2), "cubes": (1, 2), "ledger": (0, 1), "data set": (0, 1)}
+    assert snapshot.counts == {"waiting": 16}
+    assert {one.words for one in snapshot.cells} == {"for the data set"}
+    text = Page().write(snapshot)
+    assert "data set tiny, not made yet" in text
+    assert (
+        f"cubes     1 of 2\n  ledger    0 of 1\n  data set  0 of 1\n    log: {begun}/datasets/tiny/logs/cubes.log"
+        in text
+    )
+    assert as_table(snapshot)["steps"][0] == {"what": "scans", "done": 1, "of": 2}
+
+
+def test_a_study_of_another_name_is_told_with_those_there_are(begun):
+    make_study(begun)
+    with pytest.raises(UserError) as told:
+        take(begun / "tinny", NOW)
+    assert str(told.value).endswith("no study.json in it; the studies there are: small, tiny, tiny_wall")
+
+
+def test_a_config_that_cant_be_read_is_told_in_one_line(begun):
+    (begun.parent / "config.yaml").write_text("studies: [")
+    with pytest.raises(UserError, match="config.yaml: can't be read"):
+        take(begun / "tiny", NOW)
 
 
 def test_the_command_line_writes_text_or_json(study, capsys):

@@ -8,6 +8,7 @@ import torch
 from strongscale import stopwatch
 from strongscale.clock import WallClock
 from strongscale.stopwatch import GpuStopwatch, HostStopwatch
+from strongscale.suspension import Suspension, Watch
 from strongscale.world import World
 
 
@@ -56,19 +57,19 @@ def queue(monkeypatch):
 
 
 def test_a_gpus_laps_are_its_own_and_not_the_cpus(queue):
-    gpu = GpuStopwatch(torch.device("cuda"))
+    gpu = GpuStopwatch(torch.device("cuda"), Watch())
     for name, seconds in (("a", 2.0), ("b", 3.0), ("a", 0.5)):
         with gpu.measure(name):
             queue.work(seconds)
         queue.work(7.0)  # outside: nobody's
     assert queue.waits == 0
-    assert gpu.read() == [("a", 2.0), ("b", 3.0), ("a", 0.5)]
+    assert gpu.read() == [("a", 2.0, 0.0), ("b", 3.0, 0.0), ("a", 0.5, 0.0)]
     assert queue.waits == 1
     assert gpu.read() == []
 
 
 def test_the_wall_clock_waits_for_a_gpu_once_an_epoch_and_its_parts_make_up_the_total(queue):
-    clock = WallClock(GpuStopwatch(torch.device("cuda")))
+    clock = WallClock(GpuStopwatch(torch.device("cuda"), Watch()), Suspension(World()))
     clock.start()
     waits = queue.waits
     for _ in range(10):
@@ -89,14 +90,14 @@ def test_the_wall_clock_waits_for_a_gpu_once_an_epoch_and_its_parts_make_up_the_
 def test_the_hosts_laps_are_told_in_order_and_once(monkeypatch):
     times = iter([1.0, 3.0, 10.0, 10.5])
     monkeypatch.setattr(stopwatch, "time", SimpleNamespace(perf_counter=lambda: next(times)))
-    host = HostStopwatch()
+    host = HostStopwatch(Watch())
     for name in ("a", "b"):
         with host.measure(name):
             pass
-    assert host.read() == [("a", 2.0), ("b", 0.5)]
+    assert host.read() == [("a", 2.0, 0.0), ("b", 0.5, 0.0)]
     assert host.read() == []
 
 
 def test_the_device_chooses_the_stopwatch():
-    assert isinstance(stopwatch.create(torch.device("cpu")), HostStopwatch)
-    assert isinstance(stopwatch.create(torch.device("cuda", 0)), GpuStopwatch)
+    assert isinstance(stopwatch.create(torch.device("cpu"), Watch()), HostStopwatch)
+    assert isinstance(stopwatch.create(torch.device("cuda", 0), Watch()), GpuStopwatch)

@@ -62,7 +62,7 @@ def submissions(folder, scheduler, cells, *options, extra="", **programs):
     (folder / "site.yaml").write_text(f"{SITE}extra: {json.dumps(extra)}\n")
     for made in (*cells, "results/datasets/tiny", "bin"):
         (folder / made).mkdir(parents=True)
-    for name in (*(f"{cell}/cell.json" for cell in cells), "results/datasets/tiny/dataset.json"):
+    for name in (*(f"{cell}/cell.json" for cell in cells), "results/datasets/tiny/receipts/dataset.json"):
         (folder / name).write_text("{}")
     for name, text in programs.items():
         (folder / "bin" / name).write_text(text.format(record=str(folder / "record")))
@@ -70,7 +70,7 @@ def submissions(folder, scheduler, cells, *options, extra="", **programs):
     command = [sys.executable, ROOT / "tests" / "quick_snakemake.py", "--snakefile", ROOT / "Snakefile"]
     command += ["--profile", ROOT / "profiles" / scheduler, "--directory", folder, "--configfile", "study.yaml"]
     command += ["--retries", "0", "--allowed-rules", "train", "--latency-wait", "0"]
-    command += [*options, "--", *(f"{cell}/result.json" for cell in cells)]
+    command += [*options, "--", *(f"{cell}/receipt.json" for cell in cells)]
     values = environment()
     values |= {"PATH": f"{folder / 'bin'}{os.pathsep}{values['PATH']}"}
     said = subprocess.run(list(map(str, command)), cwd=folder, env=values, capture_output=True, text=True, timeout=200)
@@ -111,6 +111,7 @@ SLURM_GPUS = {"gpu 01": "--gpus=1", "gpu 04": "--gres=gpu:2", "gpu 32": "--gres=
 
 
 SLURM_PROGRAMS = {"sbatch": REFUSE, "squeue": ABSENT, "scontrol": ABSENT, "sacctmgr": ACCOUNTS, "sacct": ABSENT}
+SLURM_PROGRAMS |= {"sinfo": ABSENT}
 
 
 def test_what_sbatch_is_called_with(tmp_path):

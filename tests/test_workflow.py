@@ -3,15 +3,17 @@
 import json
 import math
 import re
+import shutil
 import subprocess
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from conftest import ROOT, environment
 from workflow_fixtures import CELLS, DATASET, plan, snakemake, write_config
 
-CELL_FILES = {"cell.json", "epochs.csv", "result.json", "weights.safetensors", "train.log", "benchmark.tsv"}
+CELL_FILES = {"cell.json", "epochs.csv", "result.json", "weights.safetensors", "train.log", "receipt.json"}
 CSV_TABLES = ("cells", "edge", "where_time_goes")
 TABLES = ("time_to_target", "epochs_to_target", "samples_to_target", "table1", "table2")
 FIGURES = ("figure1", "figure2", "figure3", "figure4", "figure5", "efficiency", "edge", "parts")
@@ -95,7 +97,9 @@ def test_a_run_makes_every_cell(finished):
 
 
 def test_a_run_leaves_no_temporary_files(finished):
-    assert [path for path in (finished.folder / "results").rglob(".*") if path.name != ".snakemake_timestamp"] == []
+    results = finished.folder / "results"
+    hidden = [path for path in results.rglob(".*") if path.name != ".snakemake_timestamp"]
+    assert [*hidden, *results.rglob("lock"), *results.rglob("*.tmp")] == []
 
 
 def test_wall_clock_cells_run_on_a_rank_a_worker(finished):
@@ -155,6 +159,22 @@ def test_the_report_is_one_self_contained_page(finished, tmp_path):
         assert re.match(r"[\w ]+", caption)[0] in page
 
 
+def test_the_report_of_ones_own_study_is_made_with_its_configuration(finished, tmp_path):
+    project = Path(shutil.copytree(finished.folder, tmp_path / "project"))
+    for name in ("Snakefile", "workflow", "profiles", "local", "config.yaml"):
+        (project / name).symlink_to(ROOT / name)
+    (project / "tiny.yaml").rename(project / "my tiny.yaml")
+    process = subprocess.run(
+        ["workflow/make_report.sh", "tiny", "my tiny.yaml"],
+        cwd=project,
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr
+    assert "figures/figure2.png" in (project / "results/tiny/report.html").read_text(encoding="utf-8")
+
+
 # --- mistakes
 
 
@@ -170,6 +190,50 @@ def test_a_mistake_in_the_configuration_is_one_line_before_anything_runs(tmp_pat
     assert len(lines) == 1
     assert "studies.tiny.training.batchsize" in lines[0]
     assert {path.name for path in tmp_path.iterdir()} <= {"tiny.yaml", ".snakemake"}
+
+
+def test_a_key_that_stands_twice_is_refused_in_one_line_with_its_place(tmp_path):
+    path = write_config(tmp_path)
+    path.write_text(path.read_text().replace("study: tiny\n", "study: tiny\nstudy: tiny_wall\n", 1))
+    process = snakemake(tmp_path)
+    assert process.returncode != 0
+    assert (
+        process.stdout.splitlines()[-1]
+        == f"config: {path}: study stands there twice, in lines 1 and 2; leave one of them"
+    )
+
+
+WRONG_CELLS = {
+    "nope/02workers/seed1": "weak/02workers 03workers",
+    "strong/99workers/seed1": "strong/02workers 03workers",
+    "strong/02workers/seed9": "each with seed1 seed2",
+    "strong/2workers/seed1": "strong/02workers 03workers",
+    "rate_abc/01workers/seed1": "rate_0.001/01workers; rate_0.003/01workers",
+}
+
+
+@pytest.mark.parametrize("cell", WRONG_CELLS)
+def test_a_cell_that_the_matrix_lacks_is_refused_in_one_line_that_names_those_there_are(tmp_path, cell):
+    write_config(tmp_path)
+    process = snakemake(tmp_path, f"results/tiny/cells/{cell}/receipt.json")
+    last = process.stdout.splitlines()[-1]
+    assert process.returncode != 0
+    assert last.startswith(f"results/tiny/cells/{cell}: no cell of study tiny; allowed: ")
+    assert WRONG_CELLS[cell] in last
+    assert "Traceback" not in process.stdout
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_mistake_outside_cells_is_tried_once_and_said_last(finished, tmp_path):
+    work = Path(shutil.copytree(finished.folder, tmp_path / "work"))
+    write_config(work, lambda config: config["datasets"]["tiny"].update(num_validation=1000))
+    process = snakemake(work, "--retries", "4")
+    assert process.returncode != 0
+    lines = process.stdout.splitlines()
+    reasons = [line for line in lines[-8:] if "num_validation" in line]
+    assert len(reasons) == 1
+    assert process.stdout.count("Error in rule dataset") == 1
+    assert len(lines) < 150
 
 
 # --- form

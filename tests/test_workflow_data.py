@@ -16,6 +16,7 @@ from workflow_fixtures import DATASET, fingerprint, jobs_of, plan, snakemake, wr
 
 from strongscale.data.scans import open_scan
 
+MADE = f"{DATASET}/receipts/dataset.json"
 NO_NETWORK = {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}  # nobody listens there
 
 
@@ -30,7 +31,7 @@ def use_folder(folder, **settings):
 
 def make_dataset(work, *arguments, **variables):
     """Run the workflow up to the data set; the finished process."""
-    return snakemake(work, f"{DATASET}/dataset.json", *arguments, **variables)
+    return snakemake(work, MADE, *arguments, **variables)
 
 
 def copy_scans(finished, folder):
@@ -104,11 +105,12 @@ def damaged(finished, tmp_path_factory):
 
 
 def test_damaged_scans_are_told_of_and_no_data_set_is_made(damaged):
-    message = refusal(damaged.process, damaged.made / "logs" / "losses.log")
+    message = refusal(damaged.process, damaged.made / "logs" / "dataset.log")
     assert "nodules lost" in message
     assert f"{damaged.scans}/subset" in message
     assert any(seriesuid in message for seriesuid in damaged.seriesuids)
-    assert {path.name for path in damaged.made.iterdir()} == {"cubes", "ledger.csv", "ledger.json", "logs"}
+    assert {path.name for path in damaged.made.iterdir()} == {"cubes", "ledger.csv", "logs", "receipts"}
+    assert not (damaged.work / MADE).exists()
 
 
 def test_the_ledger_names_each_damaged_scan_and_stays(damaged, finished):
@@ -123,14 +125,14 @@ def test_the_ledger_names_each_damaged_scan_and_stays(damaged, finished):
 
 def test_tolerated_losses_are_left_out_and_change_nothing_else(damaged, finished, tmp_path):
     work = Path(shutil.copytree(damaged.work, tmp_path / "work"))
-    lost = json.loads((damaged.made / "ledger.json").read_text())["lost"]
+    lost = int(pd.read_csv(damaged.made / "ledger.csv")["lost"].sum())
     assert f"set tolerated_losses: {lost} to go on" in damaged.process.stdout
     whole = manifest(finished.folder)["seriesuid"]
     kept = ~whole.isin(damaged.seriesuids).to_numpy()
     of_one_scan = int(whole[kept].value_counts().iloc[0])
     write_config(work, use_folder(damaged.scans, tolerated_losses=lost, num_validation=of_one_scan))
 
-    assert jobs_of(make_dataset(work)).rules == {"losses", "dataset"}
+    assert jobs_of(make_dataset(work)).rules == {"dataset"}
 
     assert (~kept).sum() == lost
     np.testing.assert_array_equal(cubes(work), cubes(finished.folder)[kept])
@@ -174,22 +176,37 @@ def test_a_folder_of_no_use_is_named_and_nothing_is_made(scans, tmp_path, damage
     made = work / DATASET
     assert f"{scans}/{named}: " in refusal(process, made / "logs" / "subset1.0.cubes.log")
     assert not list((made / "cubes").glob("*subset1*"))
-    assert not list(made.glob("*.*"))
+    assert not list(made.glob("*.*")) + list(made.glob("receipts/*subset1*"))
 
 
-def test_missing_scans_are_named_and_nothing_is_made(tmp_path):
-    scans = tmp_path / "nowhere"
+def test_missing_scans_are_named_and_nothing_is_made(scans, tmp_path):
+    shutil.rmtree(scans / "subset1")
+    (scans / "annotations_excluded.csv").unlink()
     work = tmp_path / "work"
     write_config(work, use_folder(scans))
 
     process = make_dataset(work)
 
     made = work / DATASET
-    for name in ("subset0", "subset1", "annotations.csv", "annotations_excluded.csv"):
+    for name, remedy in (("subset1", "`subsets`"), ("annotations_excluded.csv", "minimum_readers: 3")):
         message = refusal(process, made / "logs" / f"{name}.missing.log")
         assert f"{scans / name}: not there" in message
         assert f"into {scans}" in message
+        assert remedy in message
     assert [path for path in made.rglob("*") if path.is_file() and path.suffix != ".log"] == []
+
+
+def test_a_missing_folder_of_scans_is_named_once(tmp_path):
+    scans, work = tmp_path / "nowhere", tmp_path / "work"
+    write_config(work, use_folder(scans))
+
+    process = make_dataset(work)
+
+    logs = list((work / DATASET / "logs").glob("*.missing.log"))
+    assert [path.name for path in logs] == ["all.missing.log"]
+    message = refusal(process, logs[0])
+    assert f"{scans}: not there" in message
+    assert f"into {scans}" in message
     assert not scans.exists()
 
 
@@ -269,7 +286,7 @@ def test_scans_that_are_there_need_no_network(finished, scans, tmp_path):
     assert markers == [{"item": item, "already_there": True} for item in items]
     assert set(manifest(work)["seriesuid"]) == set(counts.index)
     assert state_of(scans) == before
-    assert plan(work, f"{DATASET}/dataset.json").outputs == {}
+    assert plan(work, MADE).outputs == {}
 
 
 # --- where things lie

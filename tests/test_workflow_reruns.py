@@ -1,6 +1,7 @@
 """What runs again when something changed, was lost or was killed, and what doesn't."""
 
 import copy
+import fcntl
 import json
 import os
 import signal
@@ -25,6 +26,7 @@ from workflow_fixtures import (
     write_config,
 )
 
+FROM_LEDGER = {"ledger", "totals", "losses"}
 FROM_DATASET = {"dataset", "quality", "study", "cell", "train", "edge", "reconstructions", "new_nodules"} | ANALYSIS
 
 
@@ -38,12 +40,6 @@ def test_a_second_run_has_nothing_to_do(finished, study):
 def test_a_lost_result_trains_its_cell_alone(work):
     (work / "results/tiny/cells/weak/02workers/seed1/result.json").unlink()
     planned = plan(work)
-    assert planned.trained == {"weak/02workers/seed1"}
-    assert planned.rules == {"train"} | ANALYSIS
-
-
-def test_one_cell_can_be_trained_again(finished):
-    planned = plan(finished.folder, "--forcerun", "results/tiny/cells/weak/02workers/seed1/result.json")
     assert planned.trained == {"weak/02workers/seed1"}
     assert planned.rules == {"train"} | ANALYSIS
 
@@ -100,7 +96,7 @@ def test_other_voxels_leave_the_scans_alone(plan_changed):
     planned = plan_changed(enlarge)
     assert len(planned.outputs["cubes"]) == 2
     assert planned.trained == CELLS
-    assert planned.rules == {"cubes", "ledger", "losses"} | FROM_DATASET
+    assert planned.rules == {"cubes"} | FROM_LEDGER | FROM_DATASET
 
 
 def test_another_split_leaves_the_cubes_alone(plan_changed):
@@ -116,8 +112,7 @@ def test_another_split_leaves_the_cubes_alone(plan_changed):
     ("key", "value", "rules"),
     [
         ("tolerated_losses", 2, {"losses"}),
-        ("expected", {"annotations": 3}, {"ledger", "losses", "quality"}),
-        ("partial", True, {"ledger", "losses", "quality"}),
+        ("expected", {"annotations": 3}, {"totals", "quality"}),
     ],
 )
 def test_what_changes_no_cube_trains_nothing(plan_changed, key, value, rules):
@@ -133,7 +128,7 @@ def test_another_number_of_jobs_makes_no_scan_again(plan_changed):
 
     planned = plan_changed(deal_out)
     assert len(planned.outputs["cubes"]) == 4
-    assert planned.rules == {"cubes", "ledger", "losses"} | FROM_DATASET
+    assert planned.rules == {"cubes"} | FROM_LEDGER | FROM_DATASET
 
 
 def test_other_new_nodules_train_nothing(plan_changed):
@@ -146,6 +141,93 @@ def test_other_new_nodules_train_nothing(plan_changed):
 def test_a_lost_quality_page_is_made_again_alone(work):
     (work / DATASET / "quality" / "quality.html").unlink()
     assert plan(work).rules == {"quality"}
+
+
+# --- second copies: what a job does that starts when the first has ended
+
+
+def owned(work):
+    """All that dear rules have made, none of which Snakemake is told of, and when it was written."""
+    results = work / "results"
+    cells = (path for name in ("epochs.csv", "weights.safetensors", "result.json") for path in results.rglob(name))
+    data = (
+        path for name in ("scans/subset*/*", "cubes/*", "*.npy", "dataset.json") for path in (work / DATASET).glob(name)
+    )
+    files = [*cells, *data, results / "tiny/network.json", results / "tiny/reconstructions.npz"]
+    return {path: fingerprint(path) for path in files}
+
+
+def test_a_second_job_of_any_dear_rule_deletes_and_makes_nothing(work):
+    before = owned(work)
+    rules = ["phantom_scans", "cubes", "dataset", "network", "train", "reconstructions"]
+    receipt = "results/tiny/cells/sequential/01workers/seed1/receipt.json"
+
+    again = jobs_of(snakemake(work, "results/tiny/receipts/reconstructions.json", receipt, "--forcerun", *rules))
+
+    assert set(rules) <= again.rules
+    assert owned(work) == before
+
+
+def test_a_lost_receipt_is_written_again_from_what_is_there(work):
+    receipt = work / "results/tiny/cells/weak/02workers/seed1/receipt.json"
+    content, before = receipt.read_bytes(), owned(work)
+    receipt.unlink()
+    assert jobs_of(snakemake(work, receipt.relative_to(work))).rules == {"train"}
+    assert receipt.read_bytes() == content
+    assert owned(work) == before
+    assert plan(work).outputs == {}
+
+
+def test_annotations_that_are_left_out_otherwise_train_nothing_again(work):
+    before = owned(work)
+    write_config(work, lambda config: config["datasets"]["tiny"].update(partial=True))
+    receipt = "results/tiny/cells/rate_0.001/01workers/seed1/receipt.json"
+    assert {"ledger", "dataset", "train"} <= jobs_of(snakemake(work, receipt)).rules
+    assert owned(work) == before
+
+
+def test_a_second_snakemake_is_refused_in_one_line_while_the_first_is_at_work(work):
+    claims = work / "results/tiny/claims.csv"
+    claims.unlink()
+    with (work / ".snakemake" / "at-work").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        process = snakemake(work, claims.relative_to(work))
+        assert plan(work, claims.relative_to(work)).rules == {"claims"}  # to look is allowed
+    assert process.returncode != 0
+    assert "another Snakemake is at work in this folder" in process.stdout.splitlines()[-1]
+    assert not claims.exists()
+    assert snakemake(work, claims.relative_to(work)).returncode == 0
+
+
+# --- whatever is touched, what was asked for is planned
+
+TOUCHED = {
+    "phantom_annotations": f"{DATASET}/scans/annotations.csv",
+    "phantom_scans": f"{DATASET}/receipts/scans.subset0.json",
+    "cubes": f"{DATASET}/receipts/cubes.subset0.0.json",
+    "ledger": f"{DATASET}/ledger.csv",
+    "totals": f"{DATASET}/ledger.json",
+    "losses": f"{DATASET}/losses.json",
+    "dataset": f"{DATASET}/receipts/dataset.json",
+    "study": "results/tiny/study.json",
+    "network": "results/tiny/receipts/network.json",
+    "edge": "results/tiny/learning_rate.json",
+    "cell": "results/tiny/cells/weak/02workers/seed1/cell.json",
+    "train": "results/tiny/cells/weak/02workers/seed1/receipt.json",
+    "reconstructions": "results/tiny/receipts/reconstructions.json",
+    "tables": "results/tiny/tables/cells.csv",
+}
+
+
+@pytest.mark.parametrize("touched", TOUCHED)
+def test_a_lost_target_is_planned_whatever_was_touched_and_changed(work, touched):
+    """Outputs copied from another clone, or made again, once made Snakemake leave out the very rule asked for."""
+    lost = {rule: work / TOUCHED[rule] for rule in ("train", "tables", "dataset") if rule != touched}
+    for path in lost.values():
+        path.unlink()
+    with (work / TOUCHED[touched]).open("a") as file:
+        file.write("\n")  # other bytes, and a later time than all that was made of it
+    assert set(lost) <= plan(work, *(path.relative_to(work) for path in lost.values())).rules
 
 
 # --- interrupted

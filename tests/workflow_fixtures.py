@@ -76,7 +76,7 @@ def snakemake(folder, *arguments, config="tiny.yaml", **variables):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=300,
+        timeout=1800,  # against a hang, on a machine however busy
     )
 
 

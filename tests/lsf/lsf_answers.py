@@ -87,3 +87,22 @@ def lines_of_lsclusters(settings: Settings, arguments: list[str]) -> dict[str, A
         raise Refused(f"lsclusters {' '.join(arguments)}: this stand-in knows: lsclusters -w")
     header = "CLUSTER_NAME   STATUS   MASTER_HOST   ADMIN      HOSTS  SERVERS"
     return {"output": f"{header}\n{CLUSTER}   ok   h1   lsfadmin   {settings.hosts}   {settings.hosts}\n"}
+
+
+def lines_of_bqueues(settings: Settings, arguments: list[str]) -> dict[str, Any]:
+    """`bqueues -l QUEUE`: its run limit, where it has one."""
+    if len(arguments) != 2 or arguments[0] != "-l":
+        raise Refused(f"bqueues {' '.join(arguments)}: this stand-in knows: bqueues -l QUEUE")
+    queue = arguments[1]
+    if queue not in settings.queues:
+        raise Refused(f"{queue}: No such queue")
+    most = settings.queues[queue]
+    limits = "" if most is None else f"MAXIMUM LIMITS:\n RUNLIMIT\n {most:.1f} min of h1\n\n"
+    return {"output": f"\nQUEUE: {queue}\n  -- a queue of the stand-in\n\n{limits}USERS: all\nHOSTS:  all\n"}
+
+
+def lines_of_bparams(settings: Settings, arguments: list[str]) -> dict[str, Any]:
+    """`bparams`."""
+    if arguments:
+        raise Refused(f"bparams {' '.join(arguments)}: this stand-in knows: bparams")
+    return {"output": f"Default Queues:  {settings.default_queue}\nJob Dispatch Interval:  20 seconds\n"}

@@ -112,9 +112,13 @@ def control(arguments: list[str]) -> None:
         option = "--" + setting.name.replace("_", "-")
         start.add_argument(option, type=kind, default=getattr(Settings(), setting.name), help="(%(default)s)")
     actions.add_parser("stop", help="kill all jobs and end the daemon")
-    fault = actions.add_parser("fault", help="let a command fail, or say nothing, or block, a number of times")
-    fault.add_argument("victim", choices=("bsub", "bjobs", "bkill", "bhist", "badmin", "lsclusters"))
-    fault.add_argument("kind", choices=("fail", "empty", "block"))
+    fault = actions.add_parser(
+        "fault", help="let a command fail, say nothing, block, or lose its answer, a number of times"
+    )
+    fault.add_argument(
+        "victim", choices=("bsub", "bjobs", "bkill", "bhist", "badmin", "lsclusters", "bqueues", "bparams")
+    )
+    fault.add_argument("kind", choices=("fail", "empty", "block", "lose"))
     fault.add_argument("count", type=int)
     fault.add_argument("seconds", type=float, nargs="?", default=0.0)
     show = actions.add_parser("show", help="let bjobs pretend a state of a job; 'real' ends it")

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lsf_answers import bhist, bjobs, lines_of_badmin, lines_of_lsclusters
+from lsf_answers import bhist, bjobs, lines_of_badmin, lines_of_bparams, lines_of_bqueues, lines_of_lsclusters
 from lsf_files import Events, append_output, write_configuration
 from lsf_jobs import Job, Refused, Settings, parse_bsub
 
@@ -68,6 +68,9 @@ class Daemon:
                 return {"status": FAILURE, "errors": "Failed in an LSF library call: LIM is down; try later.\n"}
             if fault["kind"] == "empty":
                 return {}
+            if fault["kind"] == "lose":  # it is done, but the answer doesn't arrive
+                getattr(self, f"do_{command}")(**request)
+                return {"status": FAILURE, "errors": "Failed in an LSF library call: Connection reset by peer.\n"}
             delay_s = fault["seconds"]
         try:
             return {"delay_s": delay_s, **getattr(self, f"do_{command}")(**request)}
@@ -94,6 +97,12 @@ class Daemon:
 
     def do_lsclusters(self, arguments: list[str], **_: Any) -> dict[str, Any]:
         return lines_of_lsclusters(self.settings, arguments)
+
+    def do_bqueues(self, arguments: list[str], **_: Any) -> dict[str, Any]:
+        return lines_of_bqueues(self.settings, arguments)
+
+    def do_bparams(self, arguments: list[str], **_: Any) -> dict[str, Any]:
+        return lines_of_bparams(self.settings, arguments)
 
     def do_bkill(self, arguments: list[str], **_: Any) -> dict[str, Any]:
         """Tell jobs to end; exit 255 if any could not be told."""

@@ -14,7 +14,7 @@ rule tables:
     input:
         code=ANALYSIS_CODE,
         study="results/{study}/study.json",
-        results=all_results,
+        results=all_trained,
     output:
         multiext(
             "results/{study}/tables/",
@@ -32,6 +32,7 @@ rule tables:
         ],
     log:
         "results/{study}/logs/tables.log",
+    retries: 0
     conda:
         "../../envs/analyse.yaml"
     params:
@@ -46,7 +47,7 @@ rule speedup:
     input:
         code=ANALYSIS_CODE,
         study="results/{study}/study.json",
-        results=all_results,
+        results=all_trained,
     output:
         "results/{study}/tables/speedup_law.csv",
         "results/{study}/tables/speedup_law.md",
@@ -58,6 +59,7 @@ rule speedup:
         ),
     log:
         "results/{study}/logs/speedup.log",
+    retries: 0
     conda:
         "../../envs/analyse.yaml"
     params:
@@ -72,7 +74,7 @@ rule claims:
     input:
         code=ANALYSIS_CODE,
         study="results/{study}/study.json",
-        results=all_results,
+        results=all_trained,
     output:
         table="results/{study}/claims.csv",
         text="results/{study}/claims.md",
@@ -84,6 +86,7 @@ rule claims:
         ),
     log:
         "results/{study}/logs/claims.log",
+    retries: 0
     conda:
         "../../envs/analyse.yaml"
     params:
@@ -98,8 +101,8 @@ rule figures:
     input:
         code=ANALYSIS_CODE,
         study="results/{study}/study.json",
-        reconstructions="results/{study}/reconstructions.npz",
-        results=all_results,
+        reconstructions="results/{study}/receipts/reconstructions.json",
+        results=all_trained,
     output:
         expand("results/{{study}}/figures/{figure}.{form}", figure=FIGURES, form=["svg", "pdf"]),
         *[
@@ -113,6 +116,7 @@ rule figures:
         ],
     log:
         "results/{study}/logs/figures.log",
+    retries: 0
     conda:
         "../../envs/analyse.yaml"
     params:
@@ -126,7 +130,7 @@ rule figures:
 rule new_nodules:
     """Take a trained sequential cell; make new nodules, and the check that they are neither copies nor strange."""
     input:
-        first_sequential_result,
+        first_sequential_trained,
     output:
         "results/{study}/nodules/nodules.npy",
         "results/{study}/nodules/nodules.csv",
@@ -165,9 +169,9 @@ rule clock_check:
     input:
         code=ANALYSIS_CODE,
         study="results/{study}/study.json",
-        results=all_results,
+        results=all_trained,
         other_study=other_clock_study,
-        other_results=other_clock_results,
+        other_results=other_clock_trained,
     output:
         "results/{study}/tables/clock_check.csv",
         "results/{study}/tables/clock_check.md",
@@ -180,6 +184,7 @@ rule clock_check:
         ),
     log:
         "results/{study}/logs/clock_check.log",
+    retries: 0
     conda:
         "../../envs/analyse.yaml"
     params:

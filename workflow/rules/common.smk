@@ -1,10 +1,11 @@
 """What the rules ask of the configuration: plain functions, so that the rules themselves stay declarations."""
 
+import functools
 import json
 import shlex
 from dataclasses import replace
 
-from strongscale import cells, jobs
+from strongscale import cells, jobs, receipts
 from strongscale.config import SEQUENTIAL, WHOLE, Expected, SequentialEpochs
 from strongscale.schema import plain
 
@@ -48,6 +49,7 @@ def study_of(wildcards):
     check_scheduler()
     if wildcards.study not in CONFIG.studies:
         sys.exit(f"config: no study {wildcards.study!r}; allowed: {', '.join(CONFIG.studies)}")
+    check_limits(CONFIG.studies[wildcards.study])
     return CONFIG.studies[wildcards.study]
 
 
@@ -60,8 +62,20 @@ def dataset_of(wildcards):
 
 
 def cell_of(wildcards):
-    """The cell whose folder the wildcards name."""
-    return cells.Cell(wildcards.study, wildcards.strategy, int(wildcards.workers), int(wildcards.seed))
+    """The cell whose folder the wildcards name, in the very way in which cells' folders are named."""
+    study_of(wildcards)
+    cell = cells.Cell(wildcards.study, wildcards.strategy, int(wildcards.workers), int(wildcards.seed))
+    named, known = CELL.format(**wildcards), cells_of(wildcards.study)
+    if cell not in known or named != f"results/{cell.folder}":
+        allowed = cells.folders_in_words(sorted(known))
+        sys.exit(f"{named}: no cell of study {wildcards.study}; allowed: {allowed}")
+    return cell
+
+
+@functools.cache
+def cells_of(name):
+    """All cells of a study, to look one up."""
+    return frozenset(cells.all_cells(name, CONFIG.studies[name]))
 
 
 def study_folder(wildcards):
@@ -92,29 +106,52 @@ def scans_folder(wildcards):
     return dataset_of(wildcards).folder or f"results/datasets/{wildcards.dataset}/scans"
 
 
+def dataset_receipt(name, work):
+    """The receipt of some of a data set's work."""
+    return f"results/datasets/{name}/receipts/{work}.json"
+
+
+def place_of(wildcards, name):
+    """Where a file or folder of the scans lies, or will lie."""
+    folder = scans_folder(wildcards)
+    return folder if name == WHOLE else f"{folder}/{name}"
+
+
 def present(wildcards, name):
     """A file or folder of the scans; where a user's scans lack it, the output of the rule that fetches it or says so."""
-    dataset = dataset_of(wildcards)
-    folder = scans_folder(wildcards)
-    path = folder if name == WHOLE else f"{folder}/{name}"
+    dataset, path = dataset_of(wildcards), place_of(wildcards, name)
     if dataset.download:
         return f"results/datasets/{wildcards.dataset}/download/{name}.json"
     if dataset.phantom or Path(path).exists():
         return path
-    return f"results/datasets/{wildcards.dataset}/missing/{name}"
+    lacking = name if Path(scans_folder(wildcards)).is_dir() else WHOLE  # one line for a folder, not one for each file
+    return f"results/datasets/{wildcards.dataset}/missing/{lacking}"
+
+
+def annotation_names(wildcards):
+    """The annotation files that the data set's reader agreement asks for."""
+    others = ["annotations_excluded.csv"] if dataset_of(wildcards).cubes.minimum_readers == 1 else []
+    return ["annotations.csv", *others]
 
 
 def annotation_files(wildcards):
-    """The annotation files that the data set's reader agreement asks for."""
-    names = ["annotations.csv"]
-    if dataset_of(wildcards).cubes.minimum_readers == 1:
-        names.append("annotations_excluded.csv")
-    return [present(wildcards, name) for name in names]
+    """The same, as what must be there."""
+    return [present(wildcards, name) for name in annotation_names(wildcards)]
 
 
 def subset_folder(wildcards):
-    """One subset folder of scans."""
+    """One subset folder of scans; of artificial ones, their receipt."""
+    if dataset_of(wildcards).phantom:
+        return dataset_receipt(wildcards.dataset, f"scans.{wildcards.subset}")
     return present(wildcards, wildcards.subset)
+
+
+def cut_from(wildcards):
+    """What cubes are cut from, as `once` is to know it: where it lies, not the marker of a download."""
+    names = annotation_names(wildcards)
+    if dataset_of(wildcards).phantom:
+        return [subset_folder(wildcards), *(place_of(wildcards, name) for name in names)]
+    return [place_of(wildcards, name) for name in (wildcards.subset, *names)]
 
 
 def num_parts(wildcards):
@@ -122,23 +159,19 @@ def num_parts(wildcards):
     return dataset_of(wildcards).jobs_per_subset
 
 
-def cube_files(wildcards, ending):
-    """What the cutting of all parts of all subsets makes."""
-    return expand(
-        f"results/datasets/{wildcards.dataset}/cubes/{{subset}}.{{part}}.{ending}",
-        subset=dataset_of(wildcards).subset_names,
-        part=range(num_parts(wildcards)),
-    )
+def all_parts(wildcards):
+    """All parts of all subsets."""
+    return expand("{subset}.{part}", subset=dataset_of(wildcards).subset_names, part=range(num_parts(wildcards)))
 
 
 def cube_rows(wildcards):
     """The rows of all parts."""
-    return cube_files(wildcards, "csv")
+    return expand(f"results/datasets/{wildcards.dataset}/cubes/{{part}}.csv", part=all_parts(wildcards))
 
 
-def cube_arrays(wildcards):
-    """The cubes of all parts."""
-    return cube_files(wildcards, "npy")
+def cube_receipts(wildcards):
+    """The receipts of all parts."""
+    return [dataset_receipt(wildcards.dataset, f"cubes.{part}") for part in all_parts(wildcards)]
 
 
 def phantom_settings(wildcards):
@@ -157,10 +190,17 @@ def dataset_settings(wildcards):
     return as_json(replace(dataset_of(wildcards), **without))
 
 
+WITHOUT_LEDGER = {"download": None, "jobs_per_subset": 1, "tolerated_losses": 0, "num_validation": 1, "split_seed": 1}
+
+
 def ledger_settings(wildcards):
     """The settings that the ledger depends on: how many losses are tolerated, or the split, isn't among them."""
-    without = {"download": None, "jobs_per_subset": 1, "tolerated_losses": 0, "num_validation": 1, "split_seed": 1}
-    return as_json(replace(dataset_of(wildcards), **without))
+    return as_json(replace(dataset_of(wildcards), expected=Expected(), **WITHOUT_LEDGER))
+
+
+def totals_settings(wildcards):
+    """The settings that the ledger's totals depend on: the counts to compare with, too."""
+    return as_json(replace(dataset_of(wildcards), **WITHOUT_LEDGER))
 
 
 def tolerated_losses(wildcards):
@@ -176,9 +216,19 @@ def study_settings(wildcards):
     return as_json(study_of(wildcards))
 
 
+def dataset_made(wildcards):
+    """The receipt of a study's data set."""
+    return dataset_receipt(study_of(wildcards).dataset, "dataset")
+
+
 def dataset_file(wildcards):
-    """The data set of a study."""
+    """The description of a study's data set."""
     return f"results/datasets/{study_of(wildcards).dataset}/dataset.json"
+
+
+def trained(cell):
+    """The receipt of a cell."""
+    return f"results/{cell.folder}/{receipts.CELL}"
 
 
 def result_file(cell):
@@ -191,24 +241,30 @@ def cell_settings(wildcards):
     return as_json(cells.own_part(study_of(wildcards), wildcards.strategy))
 
 
-def settings_from_runs(wildcards):
-    """What a cell must know from other runs, by the name of the option that takes it."""
+def sources_of_settings(wildcards):
+    """What a cell must know from other runs, by the option that takes it: its receipt, and where it stands."""
     study, cell = study_of(wildcards), cell_of(wildcards)
-    needed = {"dataset": dataset_file(wildcards)}
+    found = {"dataset": (dataset_made(wildcards), dataset_file(wildcards))}
     is_edge = cell in cells.edge_cells(cell.study, study)
     if study.training.learning_rate == "edge" and not is_edge:
-        needed["learning_rate"] = f"results/{cell.study}/learning_rate.json"
+        found["learning_rate"] = (f"results/{cell.study}/learning_rate.json",) * 2
     if isinstance(study.training.target, SequentialEpochs) and not is_edge and cell.strategy != SEQUENTIAL:
-        needed["sequential"] = result_file(cells.Cell(cell.study, SEQUENTIAL, 1, cell.seed))
+        sequential = cells.Cell(cell.study, SEQUENTIAL, 1, cell.seed)
+        found["sequential"] = (trained(sequential), result_file(sequential))
     if study.clock == "emulated" and study.network == "measured":
-        needed["network"] = f"results/{cell.study}/network.json"
-    return needed
+        found["network"] = (f"results/{cell.study}/receipts/network.json", f"results/{cell.study}/network.json")
+    return found
 
 
-def options_from_runs(wildcards, input):
-    """The same as command-line options."""
-    names = settings_from_runs(wildcards)
-    return " ".join(f"--{name.replace('_', '-')} {shlex.quote(path)}" for name, path in names.items())
+def settings_from_runs(wildcards):
+    """The receipts of these."""
+    return {name: receipt for name, (receipt, _) in sources_of_settings(wildcards).items()}
+
+
+def options_from_runs(wildcards):
+    """These as command-line options."""
+    found = sources_of_settings(wildcards)
+    return " ".join(f"--{name.replace('_', '-')} {shlex.quote(path)}" for name, (_, path) in found.items())
 
 
 def cell_ranks(wildcards):
@@ -222,8 +278,13 @@ def cell_threads(wildcards):
     return all_cores(wildcards) if study.alone else cell_ranks(wildcards) * study.training.threads
 
 
+def edge_runs(wildcards):
+    """The receipts of the sequential runs at several rates."""
+    return [trained(cell) for cell in cells.edge_cells(wildcards.study, study_of(wildcards))]
+
+
 def edge_results(wildcards):
-    """The sequential runs at several rates."""
+    """The results of those."""
     return [result_file(cell) for cell in cells.edge_cells(wildcards.study, study_of(wildcards))]
 
 
@@ -237,9 +298,9 @@ def first_sequential_cell(wildcards):
     return f"results/{cells.sequential_cells(wildcards.study, study_of(wildcards))[0].folder}"
 
 
-def first_sequential_result(wildcards):
-    """Its result."""
-    return f"{first_sequential_cell(wildcards)}/result.json"
+def first_sequential_trained(wildcards):
+    """Its receipt."""
+    return f"{first_sequential_cell(wildcards)}/{receipts.CELL}"
 
 
 def new_nodule_settings(wildcards):
@@ -250,11 +311,15 @@ def new_nodule_settings(wildcards):
 # --- exactness
 
 CASE_RANKS = (1, 2, 4)
+CASE = "results/{study}/exactness/{clock}/{workers}workers/{ranks}ranks"
 
 
 def case_folder(wildcards):
     """Where a run of the proof lies."""
-    return f"results/{wildcards.study}/exactness/{wildcards.clock}/{wildcards.workers}workers/{wildcards.ranks}ranks"
+    folder, known = CASE.format(**wildcards), cases(wildcards)
+    if folder not in known:
+        sys.exit(f"{folder}: no run of the proof; allowed: {', '.join(known)}")
+    return folder
 
 
 def case_ranks(wildcards):
@@ -262,15 +327,30 @@ def case_ranks(wildcards):
     return int(wildcards.ranks)
 
 
-def case_results(wildcards):
-    """Every number of workers on every number of ranks that has a worker each, on both clocks."""
+def cases(wildcards):
+    """The folders of every number of workers on every number of ranks that has a worker each, on both clocks."""
     return [
-        f"results/{wildcards.study}/exactness/{clock}/{workers:02d}workers/{ranks}ranks/result.json"
+        f"results/{wildcards.study}/exactness/{clock}/{workers:02d}workers/{ranks}ranks"
         for clock in ("wall", "emulated")
         for workers in study_of(wildcards).workers
         for ranks in CASE_RANKS
         if ranks <= workers
     ]
+
+
+def case_receipts(wildcards):
+    """Their receipts."""
+    return [f"{folder}/{receipts.CELL}" for folder in cases(wildcards)]
+
+
+def case_results(wildcards):
+    """Their results."""
+    return [f"{folder}/result.json" for folder in cases(wildcards)]
+
+
+def exactness_cost(wildcards):
+    """The measured cost."""
+    return f"results/{wildcards.study}/exactness/cost.csv"
 
 
 def exactness_output(wildcards):
@@ -281,15 +361,15 @@ def exactness_output(wildcards):
 # --- analysis
 
 
-def all_results(wildcards):
-    """The results of all cells of a study."""
-    return [result_file(cell) for cell in cells.all_cells(wildcards.study, study_of(wildcards))]
+def all_trained(wildcards):
+    """The receipts of all cells of a study."""
+    return [trained(cell) for cell in cells.all_cells(wildcards.study, study_of(wildcards))]
 
 
-def other_clock_results(wildcards):
-    """The results of all cells of the study on the other clock."""
+def other_clock_trained(wildcards):
+    """The receipts of all cells of the study on the other clock."""
     other = study_of(wildcards).compare_clock_with
-    return [result_file(cell) for cell in cells.all_cells(other, CONFIG.studies[other])]
+    return [trained(cell) for cell in cells.all_cells(other, CONFIG.studies[other])]
 
 
 def other_clock_study(wildcards):
@@ -315,8 +395,9 @@ def study_artifacts(name):
     """Everything that a study makes."""
     folder = f"results/{name}"
     files = [f"{folder}/tables/cells.csv", f"{folder}/tables/speedup_law.csv", f"{folder}/claims.csv"]
-    files += [result_file(cell) for cell in cells.all_cells(name, CONFIG.studies[name])]
-    files.append(f"results/datasets/{CONFIG.studies[name].dataset}/quality/quality.html")
+    files += [trained(cell) for cell in cells.all_cells(name, CONFIG.studies[name])]
+    dataset = f"results/datasets/{CONFIG.studies[name].dataset}"
+    files += [f"{dataset}/quality/quality.html", f"{dataset}/losses.json"]
     files += expand(f"{folder}/figures/{{figure}}.png", figure=FIGURES)
     model = CONFIG.studies[name].model
     if model.kind == "deepdensity" and model.dimensions == 3:  # others may have nothing to draw nodules from

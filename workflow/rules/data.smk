@@ -6,6 +6,7 @@ localrules:
     missing_scans,
     phantom_annotations,
     ledger,
+    totals,
     losses,
 
 
@@ -16,6 +17,7 @@ rule phantom_annotations:
         excluded="results/datasets/{dataset}/scans/annotations_excluded.csv",
     log:
         "results/datasets/{dataset}/logs/annotations.log",
+    retries: 0
     conda:
         "../../envs/data.yaml"
     params:
@@ -29,7 +31,7 @@ rule phantom_annotations:
 rule phantom_scans:
     """Take a phantom's settings; make the scans of one subset."""
     output:
-        subset=directory("results/datasets/{dataset}/scans/{subset}"),
+        "results/datasets/{dataset}/receipts/scans.{subset}.json",
     log:
         "results/datasets/{dataset}/logs/{subset}.scans.log",
     conda:
@@ -38,9 +40,11 @@ rule phantom_scans:
         **job_resources(stage_job),
     params:
         settings=phantom_settings,
+        folder=scans_folder,
     shell:
-        "python -m strongscale.data.phantom scans --settings {params.settings:q}"
-        " --subset {wildcards.subset} --output {output.subset:q} 2> {log:q}"
+        "python -m strongscale.once {output:q} --makes {params.folder:q}/{wildcards.subset}"
+        " --run data.phantom scans --settings {params.settings:q}"
+        " --subset {wildcards.subset} --output {params.folder:q}/{wildcards.subset} 2> {log:q}"
 
 
 rule missing_scans:
@@ -49,6 +53,7 @@ rule missing_scans:
         "results/datasets/{dataset}/missing/{name}",
     log:
         "results/datasets/{dataset}/logs/{name}.missing.log",
+    retries: 0
     conda:
         "../../envs/data.yaml"
     params:
@@ -78,8 +83,7 @@ rule cubes:
         scans=subset_folder,
         annotations=annotation_files,
     output:
-        cubes="results/datasets/{dataset}/cubes/{subset}.{part}.npy",
-        rows="results/datasets/{dataset}/cubes/{subset}.{part}.csv",
+        "results/datasets/{dataset}/receipts/cubes.{subset}.{part}.json",
     log:
         "results/datasets/{dataset}/logs/{subset}.{part}.cubes.log",
     benchmark:
@@ -91,42 +95,65 @@ rule cubes:
     params:
         settings=cube_settings,
         folder=scans_folder,
+        cut_from=cut_from,
         num_parts=num_parts,
+        cubes=dataset_folder,
     shell:
-        "python -m strongscale.data.cubes --settings {params.settings:q} --scans {params.folder:q}"
+        "part={params.cubes:q}/cubes/{wildcards.subset}.{wildcards.part};"
+        ' python -m strongscale.once {output:q} --inputs {params.cut_from:q} --makes "$part.npy" "$part.csv"'
+        " --run data.cubes --settings {params.settings:q} --scans {params.folder:q}"
         " --subset {wildcards.subset} --part {wildcards.part}/{params.num_parts}"
-        " --cubes {output.cubes:q} --rows {output.rows:q} 2> {log:q}"
+        ' --cubes "$part.npy" --rows "$part.csv" 2> {log:q}'
 
 
 rule ledger:
-    """Take what became of the annotations of all scans; make the account of every row, adding up."""
+    """Take what became of the annotations of all scans; make the account of every row."""
     input:
         annotations=annotation_files,
-        parts=cube_rows,
+        parts=cube_receipts,
     output:
-        ledger="results/datasets/{dataset}/ledger.csv",
-        totals="results/datasets/{dataset}/ledger.json",
+        "results/datasets/{dataset}/ledger.csv",
     log:
         "results/datasets/{dataset}/logs/ledger.log",
+    retries: 0
     conda:
         "../../envs/data.yaml"
     params:
         settings=ledger_settings,
         scans=scans_folder,
-        folder=dataset_folder,
+        rows=cube_rows,
     shell:
         "python -m strongscale.data.ledger --settings {params.settings:q} --scans {params.scans:q}"
-        " --parts {input.parts:q} --output {params.folder:q} 2> {log:q}"
+        " --parts {params.rows:q} --output {output:q} 2> {log:q}"
+
+
+rule totals:
+    """Take the ledger; make its totals, which add up, beside those that somebody expects."""
+    input:
+        "results/datasets/{dataset}/ledger.csv",
+    output:
+        "results/datasets/{dataset}/ledger.json",
+    log:
+        "results/datasets/{dataset}/logs/totals.log",
+    retries: 0
+    conda:
+        "../../envs/data.yaml"
+    params:
+        settings=totals_settings,
+    shell:
+        "python -m strongscale.data.totals --settings {params.settings:q} --ledger {input:q} --output {output:q}"
+        " 2> {log:q}"
 
 
 rule losses:
-    """Take the ledger; go on if no more nodules were lost than is tolerated. The ledger stays, to be looked at."""
+    """Take the ledger; say whether more nodules were lost than is tolerated now: the data set may be of another day."""
     input:
         "results/datasets/{dataset}/ledger.csv",
     output:
         "results/datasets/{dataset}/losses.json",
     log:
         "results/datasets/{dataset}/logs/losses.log",
+    retries: 0
     conda:
         "../../envs/data.yaml"
     params:
@@ -137,38 +164,36 @@ rule losses:
 
 
 rule dataset:
-    """Take the ledger and all cubes; make one data set, split by scan."""
+    """Take the ledger and all cubes; make one data set, split by scan. The ledger stays, to be looked at, if it isn't made."""
     input:
-        # What the ledger says that the cubes' rows don't, expected counts or tolerated losses, changes no cube.
-        losses=ancient("results/datasets/{dataset}/losses.json"),
-        ledger=ancient("results/datasets/{dataset}/ledger.csv"),
-        parts=cube_rows,
-        cubes=cube_arrays,
+        ledger="results/datasets/{dataset}/ledger.csv",
+        parts=cube_receipts,
     output:
-        cubes="results/datasets/{dataset}/cubes.npy",
-        manifest="results/datasets/{dataset}/manifest.csv",
-        summary="results/datasets/{dataset}/dataset.json",
+        "results/datasets/{dataset}/receipts/dataset.json",
     log:
         "results/datasets/{dataset}/logs/dataset.log",
+    retries: 0
     conda:
         "../../envs/data.yaml"
     resources:
         **job_resources(stage_job),
+        tolerated=tolerated_losses,  # not in params, which would make the data set anew
     params:
         settings=dataset_settings,
+        rows=cube_rows,
         folder=dataset_folder,
     shell:
-        "python -m strongscale.data.dataset --settings {params.settings:q} --ledger {input.ledger:q}"
-        " --parts {input.parts:q} --output {params.folder:q} 2> {log:q}"
+        "folder={params.folder:q}; python -m strongscale.once {output:q} --inputs {input:q}"
+        ' --makes "$folder/cubes.npy" "$folder/manifest.csv" "$folder/dataset.json"'
+        " --run data.dataset --settings {params.settings:q} --ledger {input.ledger:q}"
+        ' --tolerated {resources.tolerated} --parts {params.rows:q} --output "$folder" 2> {log:q}'
 
 
 rule quality:
     """Take a data set and its ledger; make the pictures and the page by which to judge it."""
     input:
         code=QUALITY_CODE,
-        cubes="results/datasets/{dataset}/cubes.npy",
-        manifest="results/datasets/{dataset}/manifest.csv",
-        summary="results/datasets/{dataset}/dataset.json",
+        dataset="results/datasets/{dataset}/receipts/dataset.json",
         ledger="results/datasets/{dataset}/ledger.csv",
         totals="results/datasets/{dataset}/ledger.json",
     output:

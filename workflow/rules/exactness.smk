@@ -7,9 +7,6 @@ localrules:
     exactness_table,
 
 
-CASE = "results/{study}/exactness/{clock}/{workers}workers/{ranks}ranks"
-
-
 rule exactness:
     """Take the study `exactness`; make its proof: `snakemake --profile local exactness`."""
     input:
@@ -19,17 +16,20 @@ rule exactness:
 rule exactness_case:
     """Take a study's settings; make the cell.json of one run of the proof."""
     input:
-        dataset=dataset_file,
+        dataset_made,
     output:
         f"{CASE}/cell.json",
     log:
         f"{CASE}/cell.log",
+    retries: 0
     conda:
         "../../envs/train.yaml"
     params:
+        folder=case_folder,
         settings=study_settings,
+        dataset=dataset_file,
     shell:
-        "python -m strongscale.exactness case --settings {params.settings:q} --dataset {input.dataset:q}"
+        "python -m strongscale.exactness case --settings {params.settings:q} --dataset {params.dataset:q}"
         " --output {output:q} 2> {log:q}"
 
 
@@ -37,12 +37,11 @@ rule exactness_run:
     """Take a case's folder with its cell.json; make its result, on exactly so many ranks."""
     input:
         settings=f"{CASE}/cell.json",
-        dataset=dataset_file,
+        dataset=dataset_made,
     output:
-        epochs=f"{CASE}/epochs.csv",
-        result=f"{CASE}/result.json",
+        f"{CASE}/{receipts.CELL}",
     log:
-        f"{CASE}/train.log",
+        f"{CASE}/launch.log",
     conda:
         "../../envs/train.yaml"
     threads: case_ranks
@@ -58,9 +57,9 @@ rule exactness_run:
 rule exactness_cost:
     """Take this machine for itself; make the ratio of exact to fast, for each number of workers."""
     input:
-        dataset=dataset_file,
+        dataset_made,
     output:
-        "results/{study}/exactness/cost.csv",
+        "results/{study}/receipts/exactness_cost.json",
     log:
         "results/{study}/logs/exactness_cost.log",
     conda:
@@ -70,25 +69,30 @@ rule exactness_cost:
         **job_resources(stage_job),
     params:
         settings=study_settings,
+        dataset=dataset_file,
+        cost=exactness_cost,
     shell:
-        "python -m strongscale.exactness cost --settings {params.settings:q} --dataset {input.dataset:q}"
-        " --output {output:q} 2> {log:q}"
+        "python -m strongscale.once {output:q} --inputs {input:q} --makes {params.cost:q} --run exactness cost"
+        " --settings {params.settings:q} --dataset {params.dataset:q} --output {params.cost:q} 2> {log:q}"
 
 
 rule exactness_table:
     """Take the results of all cases and the cost; make the table."""
     input:
-        results=case_results,
-        cost="results/{study}/exactness/cost.csv",
+        runs=case_receipts,
+        cost="results/{study}/receipts/exactness_cost.json",
     output:
         "results/{study}/tables/exactness.csv",
         "results/{study}/tables/exactness.md",
     log:
         "results/{study}/logs/exactness.log",
+    retries: 0
     conda:
         "../../envs/train.yaml"
     params:
+        results=case_results,
+        cost=exactness_cost,
         output=exactness_output,
     shell:
-        "python -m strongscale.exactness table {input.results:q} --cost {input.cost:q}"
+        "python -m strongscale.exactness table {params.results:q} --cost {params.cost:q}"
         " --output {params.output:q} 2> {log:q}"

@@ -5,7 +5,11 @@ import shlex
 from dataclasses import replace
 
 from strongscale import cells, jobs
+from strongscale.errors import UserError
+from strongscale.scheduler import limits
 from strongscale.scheduler.own import find as find_own
+
+STAGE_MINUTES = 60  # of the jobs of stages that aren't training
 
 
 def executor_name():
@@ -24,6 +28,17 @@ def check_scheduler():
     submit = {"slurm": "sbatch", "lsf": "bsub"}.get(executor_name())
     if submit and not has_command(submit):
         sys.exit(f"{executor_name()}: no {submit} on this machine; type this on a login node, or with --profile local")
+
+
+def check_limits(study):
+    """End with one line where a job of the study would ask for more time than its queue allows, at its last retry."""
+    if executor_name() in ("slurm", "lsf") and not workflow.remote_exec:
+        attempts = workflow.execution_settings.retries + 1
+        minutes = max(jobs.minutes_of(most, attempts, SITE) for most in (STAGE_MINUTES, study.job.minutes))
+        try:
+            limits.check(executor_name(), SITE, minutes)
+        except UserError as mistake:
+            sys.exit(str(mistake))
 
 
 def job_resources(job_of):
@@ -46,7 +61,7 @@ def all_cores(wildcards):
 
 def stage_job(wildcards, attempt):
     """The job of a stage that isn't training: one process, minutes."""
-    return jobs.Job(memory_mb=4000, minutes=jobs.minutes_of(60, attempt, SITE))
+    return jobs.Job(memory_mb=4000, minutes=jobs.minutes_of(STAGE_MINUTES, attempt, SITE))
 
 
 def two_ranks(wildcards, attempt):

@@ -1,4 +1,7 @@
-"""Data set -> cells. Takes a study's settings; makes a folder with result.json for each (strategy, workers, seed)."""
+"""Data set -> cells. Takes a study's settings; makes a folder with result.json for each (strategy, workers, seed).
+
+What a run makes is its own: Snakemake is told of a receipt, since it deletes what it is told of (see receipts.py).
+"""
 
 
 localrules:
@@ -10,24 +13,26 @@ localrules:
 rule study:
     """Take a study's settings; write them down, resolved, beside its results."""
     input:
-        dataset=dataset_file,
+        dataset_made,
     output:
         "results/{study}/study.json",
     log:
         "results/{study}/logs/study.log",
+    retries: 0
     conda:
         "../../envs/data.yaml"
     params:
         settings=study_settings,
+        dataset=dataset_file,
     shell:
-        "python -m strongscale.prepare --settings {params.settings:q} --dataset {input.dataset:q}"
+        "python -m strongscale.prepare --settings {params.settings:q} --dataset {params.dataset:q}"
         " --output {output:q} 2> {log:q}"
 
 
 rule network:
     """Take this machine; measure what joins two ranks on it."""
     output:
-        "results/{study}/network.json",
+        "results/{study}/receipts/network.json",
     log:
         "results/{study}/logs/network.log",
     conda:
@@ -35,8 +40,11 @@ rule network:
     threads: all_cores
     resources:
         **job_resources(two_ranks),
+    params:
+        folder=study_folder,
     shell:
-        "python -m strongscale.network --output {output:q} 2> {log:q}"
+        "python -m strongscale.once {output:q} --makes {params.folder:q}/network.json"
+        " --run network --output {params.folder:q}/network.json 2> {log:q}"
 
 
 rule cell:
@@ -47,6 +55,7 @@ rule cell:
         f"{CELL}/cell.json",
     log:
         f"{CELL}/cell.log",
+    retries: 0
     conda:
         "../../envs/data.yaml"
     params:
@@ -61,15 +70,11 @@ rule train:
     """Take a cell's folder with its cell.json; make its result: one MPI job."""
     input:
         settings=f"{CELL}/cell.json",
-        dataset=dataset_file,
+        dataset=dataset_made,
     output:
-        epochs=f"{CELL}/epochs.csv",
-        weights=f"{CELL}/weights.safetensors",
-        result=f"{CELL}/result.json",
+        f"{CELL}/{receipts.CELL}",
     log:
-        f"{CELL}/train.log",
-    benchmark:
-        f"{CELL}/benchmark.tsv"
+        f"{CELL}/launch.log",
     group:
         cell_group
     conda:
@@ -87,25 +92,27 @@ rule train:
 rule edge:
     """Take the sequential runs at several rates; make the largest rate that trains."""
     input:
-        edge_results,
+        edge_runs,
     output:
         "results/{study}/learning_rate.json",
     log:
         "results/{study}/logs/edge.log",
+    retries: 0
     conda:
         "../../envs/data.yaml"
     params:
+        results=edge_results,
         tolerance=edge_tolerance,
     shell:
-        "python -m strongscale.edge {input:q} --tolerance {params.tolerance} --output {output:q} 2> {log:q}"
+        "python -m strongscale.edge {params.results:q} --tolerance {params.tolerance} --output {output:q} 2> {log:q}"
 
 
 rule reconstructions:
     """Take a trained sequential cell; make two validation nodules' reconstructions."""
     input:
-        first_sequential_result,
+        first_sequential_trained,
     output:
-        "results/{study}/reconstructions.npz",
+        "results/{study}/receipts/reconstructions.json",
     log:
         "results/{study}/logs/reconstructions.log",
     conda:
@@ -113,6 +120,8 @@ rule reconstructions:
     resources:
         **job_resources(stage_job),
     params:
-        folder=first_sequential_cell,
+        cell=first_sequential_cell,
+        folder=study_folder,
     shell:
-        "python -m strongscale.reconstruct {params.folder:q} --output {output:q} 2> {log:q}"
+        "python -m strongscale.once {output:q} --inputs {input:q} --makes {params.folder:q}/reconstructions.npz"
+        " --run reconstruct {params.cell:q} --output {params.folder:q}/reconstructions.npz 2> {log:q}"

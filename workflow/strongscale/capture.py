@@ -28,8 +28,6 @@ def record(work: Work, changes: Sequence[Tensor] = ()) -> Work:
 
     Where the work can't be recorded, what comes back is the work itself, and the log says so.
     """
-    if _broken:
-        return work
     before = [tensor.clone() for tensor in changes]
     try:
         replay = _capture(work)
@@ -50,12 +48,18 @@ def _capture(work: Work) -> Work:
         with torch.cuda.stream(side):
             for _ in range(WARM_UPS):
                 work()
+            torch.cuda.synchronize()
+            if not _broken:  # after one that failed, PyTorch believes that it is still recorded, and frees nothing
+                torch.cuda.empty_cache()
+            graph.capture_begin(capture_error_mode="thread_local")  # so NCCL's thread may go on
+            try:
+                work()
+            finally:
+                graph.capture_end()
         current.wait_stream(side)
-        with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):  # so NCCL's thread may go on
-            work()
     except Exception:
         _broken.append(graph)
-        torch.cuda.set_stream(current)  # a recording that fails doesn't go back to it by itself
+        _side_stream.cache_clear()  # it may still take what comes for a part of the recording
         torch.cuda.synchronize()
         raise
     replay: Work = graph.replay
@@ -63,7 +67,7 @@ def _capture(work: Work) -> Work:
 
 
 _broken: list[torch.cuda.CUDAGraph] = []
-"""Recordings that failed: none is tried after one. Kept, because PyTorch's memory may still refer to it."""
+"""Recordings that failed. Kept, because PyTorch's memory may still refer to them."""
 
 
 @functools.cache  # one for all recordings: libraries keep memory for each stream

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
@@ -18,7 +19,11 @@ from strongscale.config import (
     Study,
     Training,
 )
-from strongscale.schema import plain
+from strongscale.config_file import check_workers
+from strongscale.errors import UserError
+from strongscale.schema import SEED, WORKERS, build, plain
+from strongscale.strategies import named, names
+from strongscale.strategies.base import Strategy
 
 RATE = "rate_"
 WITHOUT_EFFECT = ("dataset", "ranks", "checkpoints")  # the data set's path (its hash counts), processes, checkpoints
@@ -90,6 +95,18 @@ def all_cells(name: str, study: Study) -> list[Cell]:
     return sorted({*matrix(name, study).values(), *edge_cells(name, study)})
 
 
+def folders_in_words(cells: Iterable[Cell]) -> str:
+    """Which folders there are, for whoever asked for another: a line of the matrix, its workers and its seeds."""
+    workers: dict[str, dict[str, None]] = {}
+    seeds: dict[str, None] = {}
+    for cell in cells:
+        _, _, line, column, seed = PurePosixPath(cell.folder).parts
+        workers.setdefault(line, {})[column] = None
+        seeds[seed] = None
+    matrix = "; ".join(f"{line}/{' '.join(columns)}" for line, columns in workers.items())
+    return f"{matrix}; each with {' '.join(seeds)}"
+
+
 def own_part(study: Study, strategy: str) -> Study:
     """What the cells of one line depend on: a change of another line, of the axes, or of the edge leaves it the same."""
     entries = {name: replace(entry, workers=None) for name, entry in study.strategies.items() if name == strategy}
@@ -121,9 +138,9 @@ class CellSettings:
     strategy: Annotated[str, "the line of the matrix"]
     kind: Annotated[str, "the strategy's file, or sequential"]
     parameters: Annotated[dict[str, Any], "the strategy's parameters"]
-    workers: Annotated[int, "number of workers, the paper's GPUs"]
-    seed: Annotated[int, "of the initial weights and the order of samples"]
-    ranks: Annotated[int, "MPI processes meant to carry the workers; the result tells how many did"]
+    workers: Annotated[int, WORKERS, "number of workers, the paper's GPUs"]
+    seed: Annotated[int, SEED, "of the initial weights and the order of samples"]
+    ranks: Annotated[int, WORKERS, "MPI processes meant to carry the workers; the result tells how many did"]
     clock: Annotated[Literal["wall", "emulated"], "how seconds were obtained"]
     network: Annotated[Network | None, "the modelled network; null on the wall clock"]
     network_name: Annotated[str | None, "its name"]
@@ -132,6 +149,14 @@ class CellSettings:
     model: Annotated[Model, "the network"]
     training: Annotated[Training, "how it is trained, with this run's own learning rate, target and epochs"]
     checkpoints: Annotated[Checkpoints, "how often the run can be continued from"]
+
+    def __post_init__(self) -> None:
+        if self.kind not in (SEQUENTIAL, *names()):
+            raise UserError(f"kind: no strategy {self.kind!r}; allowed: {', '.join((SEQUENTIAL, *names()))}")
+        if self.training.learning_rate == "edge":
+            raise UserError("training.learning_rate: 'edge' is not allowed; allowed: a run's own rate, a number")
+        strategy = Strategy if self.kind == SEQUENTIAL else named(self.kind)
+        check_workers(build(strategy, self.parameters, "parameters"), self.training, self.workers, "workers")
 
     @property
     def title(self) -> str:

@@ -2,7 +2,8 @@
 
 A checkpoint is one safetensors file (loading it runs no code), written whole or not at all, named after its step. Its
 metadata hold the identity of the run, and a digest of everything in it. The newest two are kept: one that is torn or
-corrupt falls back to the one before. One of another run is refused by name.
+corrupt falls back to the one before. One of another run is refused by name. Rank 0 alone touches the files, and gives
+the others what it reads: ranks whose file systems differ would go on from different places.
 """
 
 import hashlib
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from strongscale.errors import UserError
 from strongscale.files import atomic
+from strongscale.world import World
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,30 @@ class Checkpoint:
 
     tensors: dict[str, Tensor]
     values: dict[str, Any]
+
+    def to_bytes(self) -> bytes:
+        """One safetensors file, with a digest of all that is in it."""
+        values = json.dumps(self.values)
+        content: bytes = safetensors.torch.save(
+            self.tensors, {"values": values, "digest": _digest(self.tensors, values)}
+        )
+        return content
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "Checkpoint":
+        """What `to_bytes` gave; an error if anything was changed."""
+        tensors = safetensors.torch.load(content)
+        header_size = int.from_bytes(content[:8], "little")
+        metadata = json.loads(content[8 : 8 + header_size])["__metadata__"]
+        if metadata["digest"] != _digest(tensors, metadata["values"]):
+            raise ValueError("its digest doesn't match")
+        return cls(tensors, json.loads(metadata["values"]))
+
+    @classmethod
+    def shared(cls, found: "Checkpoint | None", world: World) -> "Checkpoint | None":
+        """What rank 0 has found, on all ranks; none of the others looks by itself, for it might find another."""
+        content = world.hand_out(found.to_bytes() if found and world.size > 1 else b"")
+        return cls.from_bytes(content) if content else found
 
 
 @dataclass(frozen=True)
@@ -46,12 +72,11 @@ class Store:
 
     def save(self, step: int, checkpoint: Checkpoint) -> None:
         """Write a checkpoint and drop the oldest. A full disk costs the checkpoint, not the run."""
-        values = json.dumps(checkpoint.values | {"identity": self.identity})
-        metadata = {"values": values, "digest": _digest(checkpoint.tensors, values)}
+        whole = Checkpoint(checkpoint.tensors, checkpoint.values | {"identity": self.identity})
         path = self.folder / f"checkpoint-{step:09d}.safetensors"
         try:
             with atomic(path) as temporary:
-                temporary.write_bytes(safetensors.torch.save(checkpoint.tensors, metadata))
+                temporary.write_bytes(whole.to_bytes())
         except OSError as error:
             log.warning("%s: not written (%s); training goes on", path, error.strerror)
             return
@@ -63,7 +88,7 @@ class Store:
         torn: list[Path] = []
         for path in self.paths():
             try:
-                checkpoint = _read(path)
+                checkpoint = Checkpoint.from_bytes(path.read_bytes())
             except (safetensors.SafetensorError, KeyError, ValueError) as error:
                 log.warning("%s: torn or corrupt (%s); trying the one before", path, error)
                 torn.append(path)
@@ -94,16 +119,6 @@ class Store:
         """Remove all checkpoints."""
         for path in self.paths():
             path.unlink(missing_ok=True)
-
-
-def _read(path: Path) -> Checkpoint:
-    content = path.read_bytes()
-    tensors = safetensors.torch.load(content)
-    header_size = int.from_bytes(content[:8], "little")
-    metadata = json.loads(content[8 : 8 + header_size])["__metadata__"]
-    if metadata["digest"] != _digest(tensors, metadata["values"]):
-        raise ValueError("its digest doesn't match")
-    return Checkpoint(tensors, json.loads(metadata["values"]))
 
 
 def _digest(tensors: dict[str, Tensor], values: str) -> str:

@@ -13,7 +13,8 @@ from typing import Any
 
 from strongscale.config import Network
 from strongscale.network import all_reduce_s
-from strongscale.stopwatch import Stopwatch
+from strongscale.stopwatch import Lap, Stopwatch
+from strongscale.suspension import SHORTEST_S, Suspension
 from strongscale.world import World
 
 
@@ -29,17 +30,21 @@ class Seconds:
 
 @dataclass
 class WallClock:
-    """Real seconds of real ranks, as rank 0 lives them."""
+    """Real seconds of real ranks, as rank 0 lives them, without those in which a rank was suspended."""
 
     stopwatch: Stopwatch
+    suspension: Suspension
     seconds: Seconds = field(default_factory=Seconds)
     _last_s: float = 0.0
+    _stood_s: float = 0.0
+    _own_s: float = 0.0
 
     def __post_init__(self) -> None:
-        self.start()
+        self._last_s = self.stopwatch.now_s()
 
     def start(self) -> None:
         """Training begins, or goes on, now."""
+        self._forget_suspension()
         self._last_s = self.stopwatch.now_s()
 
     def computing(self, samples: int) -> contextlib.AbstractContextManager[None]:
@@ -66,13 +71,21 @@ class WallClock:
         return self.now()
 
     def now(self) -> Seconds:
-        """The seconds until now."""
+        """The seconds until now; a collective call."""
+        stood_s, own_s = self._forget_suspension()
         now_s = self.stopwatch.now_s()
-        self.seconds.total += now_s - self._last_s
+        self.seconds.total += max(0.0, now_s - self._last_s - stood_s)
         self._last_s = now_s
-        for part, seconds in self.stopwatch.read():
+        for part, seconds in _without_waiting(self.stopwatch.read(), stood_s - own_s):
             setattr(self.seconds, part, getattr(self.seconds, part) + seconds)
         return self.seconds
+
+    def _forget_suspension(self) -> tuple[float, float]:
+        """How long the run stood still since the last call, and this rank by itself."""
+        suspension, stood_s, own_s = self.suspension, self._stood_s, self._own_s
+        suspension.agree()
+        self._stood_s, self._own_s = suspension.agreed_s, suspension.own_s
+        return self._stood_s - stood_s, self._own_s - own_s
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
@@ -159,8 +172,10 @@ class EmulatedClock:
             self.durations_s[name].extend(values)
 
     def _collect(self) -> None:
-        for name, seconds in self.stopwatch.read():
-            self.durations_s[name].append(seconds)
+        """Take the durations in; one with a suspension inside only where there is no other."""
+        for lap in sorted(self.stopwatch.read(), key=lambda lap: lap.stood_s > 0):
+            if not lap.stood_s or not self.durations_s[lap.name]:
+                self.durations_s[lap.name].append(lap.seconds - lap.stood_s)
 
     def _medians_s(self, world: World) -> dict[str, float]:
         self._collect()
@@ -172,6 +187,17 @@ class EmulatedClock:
 
 
 Clock = WallClock | EmulatedClock
+
+
+def _without_waiting(laps: list[Lap], waited_s: float) -> list[tuple[str, float]]:
+    """The laps' own seconds: without a suspension inside, and without waiting so long for another rank's to end."""
+    seconds = [lap.seconds - lap.stood_s for lap in laps]
+    for number in sorted(range(len(laps)), key=seconds.__getitem__, reverse=True):
+        if laps[number].name == "communication" and seconds[number] > SHORTEST_S:
+            excess_s = min(seconds[number], waited_s)
+            seconds[number] -= excess_s
+            waited_s -= excess_s
+    return [(lap.name, own_s) for lap, own_s in zip(laps, seconds, strict=True)]
 
 
 def _recent() -> deque[float]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from strongscale.errors import UserError
-from strongscale.schema import AT_LEAST_0, AT_LEAST_1, POSITIVE, Between, NonEmpty, build
-from strongscale.strategies import kinds
+from strongscale.schema import AT_LEAST_0, AT_LEAST_1, POSITIVE, SEED, WORKERS, Between, NonEmpty, build
+from strongscale.strategies import named
 from strongscale.strategies.base import Strategy
 
 SEQUENTIAL = "sequential"
@@ -31,7 +31,7 @@ class Phantom:
         120.0,
         120.0,
     )
-    seed: Annotated[int, AT_LEAST_0, "the scans depend on this number alone"] = 1
+    seed: Annotated[int, SEED, "the scans depend on this number alone"] = 1
 
     def __post_init__(self) -> None:
         if self.subsets > self.scans:
@@ -104,7 +104,7 @@ class Dataset:
     phantom: Annotated[Phantom | None, "make artificial scans"] = None
     cubes: Annotated[Cubes, "how a nodule becomes a cube"] = field(default_factory=Cubes)
     num_validation: Annotated[int, AT_LEAST_1, "validation samples, exactly; the rest is for training"] = 256
-    split_seed: Annotated[int, AT_LEAST_0, "the split by scan depends on this number alone"] = 1
+    split_seed: Annotated[int, SEED, "the split by scan depends on this number alone"] = 1
 
     def __post_init__(self) -> None:
         if (self.folder is None) == (self.phantom is None):
@@ -249,7 +249,7 @@ class NewNodules:
     perturbation: Annotated[
         float, AT_LEAST_0, "of each parameter, in standard deviations of that parameter over the real nodules"
     ] = 0.2
-    seed: Annotated[int, AT_LEAST_0, "the nodules depend on the trained model and this number alone"] = 1
+    seed: Annotated[int, SEED, "the nodules depend on the trained model and this number alone"] = 1
 
 
 NETWORKS = {
@@ -264,7 +264,7 @@ class StrategyEntry:
     """One line of the matrix: a strategy with its parameters, and the numbers of workers it is tried at."""
 
     kind: Annotated[str | None, "a file of workflow/strongscale/strategies; the entry's own name if left out"] = None
-    workers: Annotated[tuple[Annotated[int, AT_LEAST_1], ...] | None, "the study's workers if left out"] = None
+    workers: Annotated[tuple[Annotated[int, WORKERS], ...] | None, "the study's workers if left out"] = None
     parameters: Annotated[dict[str, Any], "the strategy's own parameters"] = field(default_factory=dict)
 
 
@@ -275,10 +275,10 @@ class Study:
     dataset: Annotated[str, "one of `datasets`"]
     strategies: Annotated[dict[str, StrategyEntry], "the lines of the matrix"]
     workers: Annotated[
-        tuple[Annotated[int, AT_LEAST_1], ...], NonEmpty(), "the columns of the matrix; 1 is always run"
+        tuple[Annotated[int, WORKERS], ...], NonEmpty(), "the columns of the matrix; 1 is always run"
     ] = (1, 2, 4, 8, 16, 32)
     seeds: Annotated[
-        tuple[Annotated[int, AT_LEAST_0], ...], NonEmpty(), "replicates: initial weights and order of samples"
+        tuple[Annotated[int, SEED], ...], NonEmpty(), "replicates: initial weights and order of samples"
     ] = (1,)
     clock: Annotated[
         Literal["wall", "emulated"], "wall: real seconds of real ranks; emulated: measured compute, modelled network"
@@ -311,7 +311,7 @@ class Study:
         if name == SEQUENTIAL:
             return Strategy()
         entry = self.strategies[name]
-        return build(kinds()[entry.kind or name], entry.parameters, f"strategies.{name}.parameters")
+        return build(named(entry.kind or name), entry.parameters, f"strategies.{name}.parameters")
 
     def workers_of(self, name: str) -> tuple[int, ...]:
         """The numbers of workers at which a line of the matrix is run, 1 included, in rising order."""

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import platform
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +12,11 @@ from typing import Any, Protocol
 from strongscale.checkpoint import Checkpoint, Store
 from strongscale.config import Checkpoints
 from strongscale.interrupt import Interrupt, Interrupted, Timer
+from strongscale.suspension import Suspension
 from strongscale.world import World
 
 HEARTBEAT_S = 1.0
+MOST = 1e12  # seconds, of Unix time too
 NOTHING, DUE, STOP = range(3)
 NO_LIFE: dict[str, Any] = {
     "lived_s": 0.0,
@@ -20,6 +24,7 @@ NO_LIFE: dict[str, Any] = {
     "between_s": 0.0,
     "checkpoint_s": 0.0,
     "attempts": 0,
+    "history": [],
     "at": None,
 }
 
@@ -45,6 +50,10 @@ class Continuation:
     store: Store
     settings: Checkpoints
     interrupt: Interrupt = field(default_factory=Interrupt)
+    code: dict[str, str] = field(default_factory=dict)
+    """The files that decide the result, each with a digest, as they were when this attempt began."""
+    origin: dict[str, Any] = field(default_factory=dict)
+    """What this attempt has to tell of itself: ranks, hosts, device, versions."""
     attempts: int = 1
     lost_s: float = 0.0
     """Seconds of work that died with earlier attempts and was done again."""
@@ -52,26 +61,44 @@ class Continuation:
     """Seconds between the last sign of life of an attempt and the start of the next."""
     checkpoint_s: float = 0.0
     """Seconds spent on writing checkpoints."""
+    from_step: int = 0
+    _earlier: list[dict[str, Any]] = field(default_factory=list)
     _earlier_s: float = 0.0
     _start_s: float = field(default_factory=time.perf_counter)
+    suspension: Suspension = field(init=False)
 
     def __post_init__(self) -> None:
+        self.suspension = Suspension(self.world)
         self._checkpoint_timer = Timer(self.settings.every_s)
         self._heartbeat_timer = Timer(HEARTBEAT_S)
 
     @property
     def lived_s(self) -> float:
-        """Seconds that all attempts have lived together."""
-        return self._earlier_s + time.perf_counter() - self._start_s
+        """Seconds that all attempts have lived together; suspended, a run doesn't live."""
+        return self._earlier_s + time.perf_counter() - self._start_s - self.suspension.seconds
+
+    @property
+    def suspended_s(self) -> float:
+        """Seconds that all attempts were suspended together."""
+        return float(sum(attempt["suspended_s"] for attempt in self.history))
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """Every attempt that is known of, also those of which nothing is left, this one last."""
+        own = {"from_step": self.from_step, "suspended_s": self.suspension.seconds}
+        return [*self._earlier, self.origin | own]
 
     def resume(self, run: Continuable) -> int | None:
         """Go on from the newest checkpoint, on all ranks; its step, or None for a fresh start."""
-        checkpoint, heartbeat = self.store.load(), self._read_heartbeat()
+        found, beat = (self.store.load(), self._read_heartbeat()) if self.world.rank == 0 else (None, NO_LIFE)
+        checkpoint, heartbeat = Checkpoint.shared(found, self.world), self.world.gather(beat)[0]
         saved = checkpoint.values["life"] if checkpoint else NO_LIFE
         self._earlier_s = max(heartbeat["lived_s"], saved["lived_s"])
         self.lost_s = self._earlier_s - saved["lived_s"] + saved["lost_s"]
         self.checkpoint_s = saved["checkpoint_s"]
         self.attempts = max(heartbeat["attempts"], saved["attempts"]) + 1
+        self._earlier = max(heartbeat["history"], saved["history"], key=len)
+        self.from_step = checkpoint.values["step"] if checkpoint else 0
         self.between_s = heartbeat["between_s"]
         if heartbeat["at"]:
             self.between_s += max(0.0, time.time() - heartbeat["at"])
@@ -101,17 +128,18 @@ class Continuation:
             raise Interrupted
 
     def after_epoch(self, run: Continuable, step: int, epoch: int) -> None:
-        """Checkpoint every so many epochs."""
+        """Checkpoint every so many epochs; agree on how long the run was suspended."""
+        self.suspension.agree()
         if epoch % self.settings.every_epochs == 0:
             self.save(run, step)
 
     def save(self, run: Continuable, step: int) -> None:
         """Write a checkpoint now."""
-        start_s = time.perf_counter()
+        start_s = time.perf_counter() - self.suspension.seconds
         state = run.state()
         if self.world.rank == 0:
             self.store.save(step, Checkpoint(state.tensors, state.values | {"life": self._life(), "step": step}))
-        self.checkpoint_s += time.perf_counter() - start_s
+        self.checkpoint_s += time.perf_counter() - self.suspension.seconds - start_s
 
     def end(self) -> None:
         """The run is done: nothing is left to be continued."""
@@ -122,7 +150,7 @@ class Continuation:
             self.store.clear()
 
     def _life(self) -> dict[str, Any]:
-        names = ("lived_s", "lost_s", "between_s", "checkpoint_s", "attempts")
+        names = ("lived_s", "lost_s", "between_s", "checkpoint_s", "attempts", "history")
         return {name: getattr(self, name) for name in names}
 
     @property
@@ -131,15 +159,25 @@ class Continuation:
 
     def _write_heartbeat(self) -> None:
         """Not synced to the disk: it costs nothing, and only its seconds are lost with it."""
-        beat = {"identity": self.store.identity, "at": time.time()} | self._life()
+        place = {"host": platform.node(), "pid": os.getpid()}  # by which to see whether it is suspended
+        beat = {"identity": self.store.identity, "at": time.time()} | place | self._life()
         temporary = self._heartbeat.with_suffix(".tmp")
         with contextlib.suppress(OSError):
             temporary.write_text(json.dumps(beat), encoding="utf-8")
             temporary.replace(self._heartbeat)
 
     def _read_heartbeat(self) -> dict[str, Any]:
-        with contextlib.suppress(OSError, ValueError):
-            beat: dict[str, Any] = json.loads(self._heartbeat.read_text(encoding="utf-8"))
-            if beat["identity"] == self.store.identity:
-                return beat
+        """The last sign of life of this very run; one that is torn, or that somebody has edited, is none."""
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            beat: Any = json.loads(self._heartbeat.read_text(encoding="utf-8"))
+            is_ours = isinstance(beat, dict) and beat.get("identity") == self.store.identity
+            if is_ours and all(_fits(beat[name], none) for name, none in NO_LIFE.items() if name in beat):
+                return {**NO_LIFE, **beat}
         return NO_LIFE
+
+
+def _fits(value: Any, none: Any) -> bool:
+    """Whether it can be seconds, a count, or a list of attempts: what somebody has edited may be anything."""
+    if isinstance(none, list):
+        return isinstance(value, list) and all(isinstance(one, dict) for one in value)
+    return type(value) in (int, float) and 0 <= value < MOST

@@ -12,7 +12,7 @@ import statistics
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -119,7 +119,7 @@ def write_table(options: argparse.Namespace) -> None:
     rows = []
     for path in options.results:
         case, result = Case.of(path.parent), read_json(path)
-        assert result["ranks"] == case.ranks
+        _check_ranks(path, case, result)
         rows.append(
             {"workers": case.workers, "clock": case.clock, "ranks": case.ranks, "epochs": result["epochs"]}
             | {"device": result["device"], "weights_hash": last_digest(path.parent)}
@@ -135,6 +135,14 @@ def write_table(options: argparse.Namespace) -> None:
             f"{options.output.with_suffix('.md')}: the digests differ: this machine or its libraries aren't exact"
         )
     log.info("%d runs, all with the same bits", len(table))
+
+
+def _check_ranks(path: Path, case: Case, result: dict[str, Any]) -> None:
+    """Every attempt had the case's ranks, or it would prove something else."""
+    ranks = {attempt["ranks"] for attempt in result["history"]}
+    if ranks != {case.ranks}:
+        found = " and ".join(str(number) for number in sorted(ranks))
+        raise UserError(f"{path}: made on {found} ranks, not on {case.ranks}; remove the folder and run it again")
 
 
 def _page(table: pd.DataFrame, cost: pd.DataFrame, equal: bool) -> str:

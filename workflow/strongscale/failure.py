@@ -11,6 +11,7 @@ from strongscale.errors import UserError
 from strongscale.lock import Busy
 
 NAME = "failure.txt"
+LOG = "train.log"
 UNKNOWN = "no rank said why: killed from outside (memory, time limit, a lost host), or never started; see above"
 
 NEAR = 0.8  # of the memory asked for: the last look at a process that grows comes before its end
@@ -30,6 +31,12 @@ def record(folder: Path, words: str) -> None:
     """Write down why the run failed, unless somebody already has."""
     with contextlib.suppress(OSError), (folder / NAME).open("x", encoding="utf-8") as file:
         file.write(f"{words}\n")
+
+
+def end_log(folder: Path, words: str) -> None:
+    """Make the reason the last line of the run's own log, where it is looked for."""
+    with contextlib.suppress(OSError), (folder / LOG).open("a", encoding="utf-8") as log:
+        log.write(f"{words}\n")
 
 
 def clear(folder: Path) -> None:
@@ -101,7 +108,7 @@ def _signal(status: int) -> signal.Signals | None:
 
 def _logs(folder: Path) -> str:
     """The run's own log, and the scheduler's where the job has one."""
-    logs = [str(folder / "train.log")]
+    logs = [str(folder / LOG)]
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         logs.append(str(json.loads((folder / "job.json").read_text(encoding="utf-8"))["log"]))
     return " and ".join(logs)

@@ -3,17 +3,19 @@
 Each parameter keeps the order of its numbers in memory, so that a layer may choose one that it computes fast in.
 """
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+
+from strongscale import replicas
 
 
 class FlatParameters:
     """Makes the parameters of `model` views of one tensor, and their gradients views of another."""
 
     def __init__(self, model: nn.Module):
+        self.names = [name for name, _ in model.named_parameters()]
         self.parameters = parameters = list(model.parameters())
         self.orders = [_order_in_memory(parameter) for parameter in parameters]
         self.values = nn.Parameter(self.join([parameter.detach() for parameter in parameters]))
@@ -49,9 +51,19 @@ class FlatParameters:
         ordered = [tensor.permute(order).flatten() for tensor, order in zip(tensors, self.orders, strict=True)]
         return torch.cat(ordered, out=out)
 
+    def by_name(self, flat: Tensor) -> dict[str, Tensor]:
+        """A flat tensor's numbers by parameter, as their shapes say, however they lie in memory: copies."""
+        parts = zip(self.names, self.split(flat), strict=True)
+        return {name: part.clone(memory_format=torch.contiguous_format) for name, part in parts}
+
+    def take(self, named: Mapping[str, Tensor], out: Tensor) -> None:
+        """Put what `by_name` gave into a flat tensor, in this model's orders in memory."""
+        for name, part in zip(self.names, self.split(out), strict=True):
+            part.copy_(named[name])
+
     def digest(self) -> str:
         """A short digest of the weights: equal only if every bit is."""
-        return hashlib.sha256(self.values.detach().cpu().numpy().tobytes()).hexdigest()[:16]
+        return replicas.digest([self.values])
 
 
 def _order_in_memory(parameter: Tensor) -> list[int]:

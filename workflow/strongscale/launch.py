@@ -3,14 +3,18 @@
 `python -m strongscale.launch <cell folder>`; cell.json says how many ranks, where it runs says how they are started. A
 scheduler's SIGTERM would make mpirun kill its ranks within a second, before they have checkpointed; so mpirun runs in a
 session of its own and is told SIGUSR1, which it hands to the ranks. The same happens by itself ahead of the job's time
-limit, whatever signals the scheduler sends. If this process is killed outright, mpirun goes with it. After a failure the
-last line is the reason: mpirun itself names none.
+limit, whatever signals the scheduler sends. When this process is stopped, so are the ranks; if it is killed outright, they go
+with it. After a failure the last line is the reason: mpirun itself names none.
+
+What the ranks say goes to train.log, which belongs to the run, as all that it makes does. Where a run of these very settings
+is finished, by an earlier job say, only the receipt is written.
 """
 
 import argparse
 import ctypes
 import importlib.util
-import json
+import logging
+import math
 import os
 import platform
 import resource
@@ -24,17 +28,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from strongscale import failure, launchers
+from strongscale import failure, launchers, receipts, standstill
 from strongscale.command import run
 from strongscale.errors import UserError
-from strongscale.files import read_json, write_json
+from strongscale.files import read_json
+from strongscale.finished import MADE, is_finished
 from strongscale.gpus import own_gpu
 from strongscale.interrupt import EXIT_STATUS, SIGNALS
+from strongscale.scheduler import submission
+
+log = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1
 NEEDED = ("torch", "numpy", "pandas", "safetensors")
 SHORTEST_S = 10.0
 """A job warned earlier than this after its start would never get anywhere."""
+STOOD_S = 5.0
+"""Who asks for the time every moment, and so long not, was suspended."""
 
 
 @dataclass
@@ -60,9 +70,14 @@ def start_and_wait(command: list[str], folder: Path, variables: dict[str, str], 
     the same id then fails to start. In a scratch folder of its own it never meets another's.
     """
     before = _sign_of_life(folder)
-    with tempfile.TemporaryDirectory(prefix="mpi-", ignore_cleanup_errors=True) as scratch:
+    with (
+        tempfile.TemporaryDirectory(prefix="mpi-", ignore_cleanup_errors=True) as scratch,
+        (folder / failure.LOG).open("ab") as said,  # appended to: another copy of this run may be at work
+    ):
         process = subprocess.Popen(  # noqa: PLW1509 - no threads here, and Linux alone has the call
             command,
+            stdout=said,
+            stderr=said,
             env=os.environ | variables | {"TMPDIR": scratch},
             start_new_session=True,
             preexec_fn=die_with_parent if sys.platform == "linux" else None,
@@ -70,20 +85,41 @@ def start_and_wait(command: list[str], folder: Path, variables: dict[str, str], 
         ended, told = Ended(0, limit_reached=False), threading.Event()
 
         def hand_on(number: int, frame: FrameType | None) -> None:
-            ended.limit_reached |= number == signal.SIGALRM
             told.set()
 
-        for number in (*SIGNALS, signal.SIGINT, signal.SIGALRM):
+        for number in (*SIGNALS, signal.SIGINT):
             signal.signal(number, hand_on)
-        if leave_after_s is not None:
-            signal.setitimer(signal.ITIMER_REAL, max(leave_after_s, SHORTEST_S))
-        while (status := _wait(process)) is None:
-            if told.is_set() and _sign_of_life(folder) != before:
-                told.clear()
-                process.send_signal(signal.SIGUSR1)
+        signal.signal(signal.SIGTSTP, _stand_still)
+        left = TimeLeft(math.inf if leave_after_s is None else max(leave_after_s, SHORTEST_S))
+        with standstill.following(process.pid):
+            while (status := _wait(process)) is None:
+                if left.is_over() and not ended.limit_reached:
+                    ended.limit_reached = True
+                    told.set()
+                if told.is_set() and _sign_of_life(folder) != before:
+                    told.clear()
+                    process.send_signal(signal.SIGUSR1)
         ended.status = status
-        signal.setitimer(signal.ITIMER_REAL, 0)
     return ended
+
+
+class TimeLeft:
+    """A job's time, which doesn't pass while the job is suspended: nor does it for schedulers."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._last_s = seconds, time.monotonic()
+
+    def is_over(self) -> bool:
+        """Whether it is used up; to be asked every moment, or the job is taken for suspended."""
+        last_s, self._last_s = self._last_s, time.monotonic()
+        passed_s = self._last_s - last_s
+        self._seconds -= passed_s if passed_s < STOOD_S else 0.0
+        return self._seconds <= 0
+
+
+def _stand_still(number: int, frame: FrameType | None) -> None:
+    """SIGTSTP, which can be caught, and which Linux drops where no shell could continue us, becomes SIGSTOP."""
+    os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int | None:
@@ -120,14 +156,8 @@ def why(ended: Ended, folder: Path, ranks: int, memory_mb: int | None) -> str:
 def note_job(folder: Path) -> None:
     """Say in job.json which job this is: it may have been requeued, or submitted by hand."""
     job = launchers.scheduled_job(os.environ)
-    if job is None:
-        return
-    try:
-        known = json.loads((folder / "job.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        known = {}
-    if known.get("id") != job["id"]:
-        write_json(folder / "job.json", job | {"submitted_at": time.time(), "log": None})
+    if job and all(one["id"] != job["id"] for one in submission.jobs_of(folder)):
+        submission.note(folder, job | {"submitted_at": time.time(), "log": None})
 
 
 def main(arguments: list[str]) -> None:
@@ -147,12 +177,18 @@ def main(arguments: list[str]) -> None:
         launch(options.folder, options)
     except (UserError, OSError) as error:
         failure.record(options.folder, str(error))
+        failure.end_log(options.folder, str(error))
         raise
 
 
 def launch(folder: Path, options: argparse.Namespace) -> None:
-    """Run a cell; leave with its status where it is to be continued."""
-    ranks: int = read_json(folder / "cell.json")["ranks"]
+    """Run a cell, unless it has been, and write its receipt; leave with its status where it is to be continued."""
+    cell = read_json(folder / "cell.json")
+    ranks: int = cell["ranks"]
+    if is_finished(folder):
+        log.info("%s: done already", folder)
+        write_receipt(folder)
+        return
     if options.attempt > 1 and failure.is_permanent(folder):
         raise UserError(f"{folder}: not tried again, for it would fail the same way: {failure.reason(folder)}")
     failure.clear(folder)
@@ -162,12 +198,22 @@ def launch(folder: Path, options: argparse.Namespace) -> None:
     variables = {"PYTHONPATH": launchers.PACKAGE} | launcher.environment(os.environ)
     patience = [] if limit_s is None else ["--patience-s", f"{limit_s:g}"]
     own = launchers.command_line(launcher, ranks, os.environ, "strongscale.train", str(folder), *patience)
-    with own_gpu(ranks, os.environ) as gpu:
+    with own_gpu(cell, os.environ) as gpu:
         ended = start_and_wait(options.command or own, folder, variables | gpu, limit_s)
     if ended.status == EXIT_STATUS:
         sys.exit(EXIT_STATUS)
     if ended.status:
         raise UserError(f"{folder}: {why(ended, folder, ranks, options.memory_mb)}")
+    if options.command:  # not our run, so not our result
+        return
+    if not is_finished(folder):
+        raise UserError(f"{folder}: its cell.json was changed while it ran, so this is no result of it; run again")
+    write_receipt(folder)
+
+
+def write_receipt(folder: Path) -> None:
+    """Tell Snakemake of what the run made."""
+    receipts.write(folder / receipts.CELL, [folder / name for name in MADE])
 
 
 if __name__ == "__main__":

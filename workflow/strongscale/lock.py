@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TextIO, TypeAlias
 
 from strongscale.errors import UserError
+from strongscale.launchers import scheduled_job
 
 PATIENCE_S = 10.0
 Held: TypeAlias = TextIO
@@ -25,17 +26,39 @@ def locked(folder: Path, patience_s: float = PATIENCE_S) -> Iterator[None]:
     path, deadline_s = folder / "lock", time.monotonic() + patience_s
     while not (file := take(path)):
         if time.monotonic() > deadline_s:
-            owner = path.read_text(encoding="utf-8").strip() or "an unknown process"
-            raise Busy(f"{folder}: another run is at work here ({owner}); wait for it or stop it")
+            raise Busy(f"{folder}: another run is at work here ({_owner(path)}); wait for it or stop it")
         time.sleep(0.2)
     with file:
-        file.truncate(0)
-        file.write(f"host {platform.node()}, process {os.getpid()}")
-        file.flush()
+        _sign(file)
         try:
             yield
         finally:
             path.unlink(missing_ok=True)
+
+
+def hold(path: Path) -> Held | None:
+    """Hold a lock for as long as this process lives; None on a file system that knows none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        file = take(path)
+    except OSError:
+        return None
+    if not file:
+        raise Busy(f"another Snakemake is at work in this folder ({_owner(path)}); wait for it or stop it")
+    _sign(file)
+    return file
+
+
+def _owner(path: Path) -> str:
+    return path.read_text(encoding="utf-8").strip() or "an unknown process"
+
+
+def _sign(file: Held) -> None:
+    job = scheduled_job(os.environ)
+    file.truncate(0)
+    file.write(f"host {platform.node()}, process {os.getpid()}")
+    file.write(f", {job['scheduler']} job {job['id']}" if job else "")
+    file.flush()
 
 
 def take(path: Path) -> Held | None:
@@ -49,3 +72,15 @@ def take(path: Path) -> Held | None:
         pass
     file.close()
     return None
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a run is at work in a folder; where one died the file may be there still."""
+    try:
+        with (folder / "lock").open(encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False

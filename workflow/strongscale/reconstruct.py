@@ -19,8 +19,9 @@ from strongscale.command import run
 from strongscale.data.dataset import central_section
 from strongscale.errors import UserError
 from strongscale.files import atomic
+from strongscale.finished import read_settings
 from strongscale.loss import msle
-from strongscale.train import read_samples, read_settings
+from strongscale.train import read_samples
 
 
 def choose(losses: np.ndarray, diameters_mm: np.ndarray) -> list[int]:

@@ -37,6 +37,10 @@ class FastReduction:
         """Get ready for one worker's share of so many samples."""
         self.passes.prepare(samples, "gradients")
 
+    def connect(self) -> None:
+        """Let the ranks meet once, as they will in every step: the first time takes longer."""
+        self.world.sum(torch.zeros_like(self.flat.gradient))
+
     def start(self, num_samples: int) -> None:
         """Begin a minibatch."""
         self._is_empty = True
@@ -80,6 +84,14 @@ class ExactReduction:
         for chunk in (samples[: self.microbatch], samples[: len(samples) % self.microbatch]):
             if len(chunk):
                 self.passes.prepare(chunk, "gradients")
+
+    def connect(self) -> None:
+        """Let the ranks meet once, as they will in every step: the first time takes longer."""
+        numbers = torch.zeros_like(self.flat.gradient)
+        if _is_power_of_two(self.world.size):
+            self.world.sum_in_tree(numbers)
+        else:
+            self.world.broadcast(numbers, 0)
 
     def start(self, num_samples: int) -> None:
         """Begin a minibatch."""

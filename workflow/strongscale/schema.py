@@ -43,6 +43,8 @@ class Between:
 POSITIVE = Between(above=0)
 AT_LEAST_0 = Between(low=0)
 AT_LEAST_1 = Between(low=1)
+SEED = Between(low=0, high=2**63 - 1)  # what random generators take
+WORKERS = Between(low=1, high=4096)
 
 
 @dataclass(frozen=True)

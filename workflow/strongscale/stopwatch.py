@@ -3,12 +3,19 @@
 import contextlib
 import time
 from collections.abc import Iterator
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 
-Lap = tuple[str, float]
-"""What was done, and how many seconds it took."""
+from strongscale.suspension import Watch
+
+
+class Lap(NamedTuple):
+    """What was done, how many seconds passed, and in how many of them nothing was done, for the process was suspended."""
+
+    name: str
+    seconds: float
+    stood_s: float = 0.0
 
 
 class Stopwatch(Protocol):
@@ -27,15 +34,16 @@ class Stopwatch(Protocol):
 class HostStopwatch:
     """Where a part has ended when its last line has run."""
 
-    def __init__(self) -> None:
-        self._laps: list[Lap] = []
+    def __init__(self, watch: Watch) -> None:
+        self._watch, self._laps = watch, list[Lap]()
 
     @contextlib.contextmanager
     def measure(self, name: str) -> Iterator[None]:
         """Take the time of what is done inside."""
-        start_s = time.perf_counter()
+        stood_s, start_s = self._watch.seconds(), time.perf_counter()
         yield
-        self._laps.append((name, time.perf_counter() - start_s))
+        seconds = time.perf_counter() - start_s
+        self._laps.append(Lap(name, seconds, min(seconds, self._watch.seconds() - stood_s)))
 
     def read(self) -> list[Lap]:
         """The laps since the last reading, in their order."""
@@ -50,24 +58,26 @@ class HostStopwatch:
 class GpuStopwatch:
     """Where work is only queued: the GPU itself notes when it comes to the marks at a part's two ends."""
 
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._marks: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
+    def __init__(self, device: torch.device, watch: Watch) -> None:
+        self._device, self._watch = device, watch
+        self._marks: list[tuple[str, torch.cuda.Event, torch.cuda.Event, float]] = []
 
     @contextlib.contextmanager
     def measure(self, name: str) -> Iterator[None]:
         """Take the time of what is queued inside."""
         start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        stood_s = self._watch.seconds()
         start.record()
         yield
         end.record()
-        self._marks.append((name, start, end))
+        self._marks.append((name, start, end, self._watch.seconds() - stood_s))
 
     def read(self) -> list[Lap]:
         """The laps since the last reading, in their order; waits for the GPU."""
         self.now_s()
         marks, self._marks = self._marks, []
-        return [(name, start.elapsed_time(end) / 1000) for name, start, end in marks]
+        laps = [(name, start.elapsed_time(end) / 1000, stood_s) for name, start, end, stood_s in marks]
+        return [Lap(name, seconds, min(seconds, stood_s)) for name, seconds, stood_s in laps]
 
     def now_s(self) -> float:
         """The time, once the GPU has done all that was queued."""
@@ -75,6 +85,6 @@ class GpuStopwatch:
         return time.perf_counter()
 
 
-def create(device: torch.device) -> Stopwatch:
+def create(device: torch.device, watch: Watch) -> Stopwatch:
     """The stopwatch for what is done on that device."""
-    return GpuStopwatch(device) if device.type == "cuda" else HostStopwatch()
+    return GpuStopwatch(device, watch) if device.type == "cuda" else HostStopwatch(watch)

@@ -25,24 +25,20 @@ from strongscale.config import SEQUENTIAL, SequentialEpochs
 from strongscale.continuation import Continuation
 from strongscale.data.dataset import Samples, central_section, load
 from strongscale.errors import UserError
-from strongscale.files import atomic, read_json, write_json
+from strongscale.files import atomic, write_json
+from strongscale.finished import forget, is_finished, read_settings
 from strongscale.heap import keep_freed_memory
 from strongscale.interrupt import EXIT_STATUS, Interrupt, Interrupted
 from strongscale.journal import Journal
 from strongscale.lock import PATIENCE_S, locked
 from strongscale.schema import build
 from strongscale.stopping import Verdict
-from strongscale.strategies import kinds
+from strongscale.strategies import named
 from strongscale.strategies.base import Strategy
 from strongscale.trainer import Trainer
 from strongscale.world import World
 
 log = logging.getLogger(__name__)
-
-
-def read_settings(folder: Path) -> CellSettings:
-    """The settings of the cell in this folder."""
-    return build(CellSettings, read_json(folder / "cell.json"), str(folder / "cell.json"))
 
 
 def read_samples(folder: Path, cell: CellSettings) -> Samples:
@@ -57,8 +53,14 @@ def read_samples(folder: Path, cell: CellSettings) -> Samples:
 
 def create_strategy(cell: CellSettings) -> Strategy:
     """The strategy that the settings name."""
-    kind = Strategy if cell.kind == SEQUENTIAL else kinds()[cell.kind]
+    kind = Strategy if cell.kind == SEQUENTIAL else named(cell.kind)
     return build(kind, cell.parameters, "parameters")
+
+
+def code_of(cell: CellSettings) -> dict[str, str]:
+    """The files that decide the cell's result, each with a digest."""
+    strategies = [] if cell.kind == SEQUENTIAL else [f"strongscale.strategies.{cell.kind}"]
+    return provenance.code(f"strongscale.models.{cell.model.kind}", *strategies)
 
 
 def set_up_torch(threads: int, device: torch.device) -> None:
@@ -75,7 +77,10 @@ def set_up_torch(threads: int, device: torch.device) -> None:
 
 def prepare(folder: Path, ranks: World, *, any_ranks: bool = False, interrupt: Interrupt | None = None) -> Trainer:
     """Everything that happens before the clock starts."""
+    started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     cell = read_settings(folder)
+    code = code_of(cell)
+    code_hash = provenance.code_hash(code)
     if ranks.size > cell.workers:
         raise UserError(f"{folder}: {ranks.size} ranks for {cell.workers} workers; allowed: at most one rank a worker")
     if cell.clock == "wall" and ranks.size != cell.ranks and not any_ranks:
@@ -83,7 +88,7 @@ def prepare(folder: Path, ranks: World, *, any_ranks: bool = False, interrupt: I
             f"{folder}: {ranks.size} ranks; on the wall clock this run needs {cell.ranks}, as in its cell.json "
             "(or --any-ranks: the same weights, but seconds that count for nothing)"
         )
-    device = world.choose_device(cell.training.device, ranks.local_rank)
+    device = world.choose_device(cell.training.device, ranks)
     set_up_torch(cell.training.threads, device)
     ranks.connect(device)
     samples = read_samples(folder, cell)
@@ -98,9 +103,11 @@ def prepare(folder: Path, ranks: World, *, any_ranks: bool = False, interrupt: I
         journal=Journal(folder / "epochs.csv" if ranks.rank == 0 else None),
         continuation=Continuation(
             world=ranks,
-            store=Store(folder, {"settings": cell.hash, "code": provenance.code_hash()}),
+            store=Store(folder, {"settings": cell.hash, "code": code_hash}),
             settings=cell.checkpoints,
             interrupt=interrupt or Interrupt(),
+            code=code,
+            origin={"started_at": started_at} | describe_origin(ranks, device) | {"code_hash": code_hash},
         ),
     )
 
@@ -143,17 +150,34 @@ def describe(trainer: Trainer, verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def describe_origin(trainer: Trainer, hosts: list[str]) -> dict[str, Any]:
-    """Machine, versions and code behind a result."""
+def describe_origin(ranks: World, device: torch.device) -> dict[str, Any]:
+    """Machine and versions behind an attempt; a collective call."""
+    places = ranks.gather((provenance.host_name(), provenance.device_name(device, ranks.local_size)))
+    hosts, devices = (sorted(set(names)) for names in zip(*places, strict=True))
     return {
-        "ranks": trainer.world.size,
-        "transport": trainer.world.transport,
-        "hosts": sorted(set(hosts)),
-        "device": provenance.device_name(trainer.device, trainer.world.local_size),
+        "ranks": ranks.size,
+        "transport": ranks.transport,
+        "hosts": hosts,
+        "device": " and ".join(devices),
         "versions": provenance.versions(),
-        "git_commit": provenance.git_commit(),
-        "settings_hash": trainer.cell.hash,
-        "code_hash": provenance.code_hash(),
+        "git_commit": provenance.git_commit() if ranks.rank == 0 else None,
+    }
+
+
+def describe_life(continuation: Continuation) -> dict[str, Any]:
+    """All attempts behind a result, the last one's origin at the top."""
+    history = continuation.history
+    return history[-1] | {
+        "settings_hash": continuation.store.identity["settings"],
+        "code": continuation.code,
+        "attempts": continuation.attempts,
+        "device_changed": provenance.device_changed([attempt["device"] for attempt in history]),
+        "lost_s": continuation.lost_s,
+        "between_s": continuation.between_s,
+        "lived_s": continuation.lived_s,
+        "checkpoint_s": continuation.checkpoint_s,
+        "suspended_s": continuation.suspended_s,
+        "history": history,
     }
 
 
@@ -161,51 +185,43 @@ def _finite(loss: float) -> float | None:
     return loss if abs(loss) < float("inf") else None
 
 
-def is_done(folder: Path) -> bool:
-    """Whether another run has finished this very cell, while we waited for its lock."""
-    try:
-        result = read_json(folder / "result.json")
-    except UserError:
-        return False
-    ours = {"settings_hash": read_settings(folder).hash, "code_hash": provenance.code_hash()}
-    return isinstance(result, dict) and all(result.get(name) == value for name, value in ours.items())
-
-
 def train(folder: Path, ranks: World, *, any_ranks: bool = False, interrupt: Interrupt | None = None) -> None:
     """Train the cell in this folder, or train it on, and write its result."""
     start_s = time.perf_counter()
-    started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     trainer = prepare(folder, ranks, any_ranks=any_ranks, interrupt=interrupt)
-    continuation = trainer.continuation
+    with trainer.continuation.suspension.watch.running():
+        _train(folder, trainer, start_s)
+
+
+def _train(folder: Path, trainer: Trainer, start_s: float) -> None:
+    ranks, continuation = trainer.world, trainer.continuation
     continuation.interrupt.listen()
     step = continuation.resume(trainer)
     if step is None:
         trainer.journal.restore([])
-    hosts = ranks.gather(provenance.host_name())
     startup_s = time.perf_counter() - start_s
     if ranks.rank == 0:
-        log.info(
-            "%s: %s on %d ranks, %s", folder, trainer.cell.title, ranks.size, provenance.device_name(trainer.device)
-        )
-        if continuation.attempts > 1:
-            log.info("attempt %d, from %s", continuation.attempts, "the beginning" if step is None else f"step {step}")
+        tell_start(folder, trainer, step)
     verdict = trainer.run()
     if ranks.rank == 0:
         trainer.journal.restore(trainer.journal.epochs)  # whole, should somebody have removed it meanwhile
         with atomic(folder / "weights.safetensors") as path:
             weights = {name: value.contiguous() for name, value in trainer.model.state_dict().items()}
             safetensors.torch.save_file(weights, path)
-        life = {
-            "startup_s": startup_s,
-            "started_at": started_at,
-            "attempts": continuation.attempts,
-            "lost_s": continuation.lost_s,
-            "between_s": continuation.between_s,
-            "lived_s": continuation.lived_s,
-            "checkpoint_s": continuation.checkpoint_s,
-        }
-        write_json(folder / "result.json", describe(trainer, verdict) | describe_origin(trainer, hosts) | life)
+        told = describe(trainer, verdict) | {"startup_s": startup_s} | describe_life(continuation)
+        write_json(folder / "result.json", told)
         continuation.end()
+
+
+def tell_start(folder: Path, trainer: Trainer, step: int | None) -> None:
+    """What is about to be trained, where, and which attempt this is."""
+    continuation = trainer.continuation
+    devices = [attempt["device"] for attempt in continuation.history]
+    log.info("%s: %s on %d ranks, %s", folder, trainer.cell.title, trainer.world.size, devices[-1])
+    if continuation.attempts > 1:
+        log.info("attempt %d, from %s", continuation.attempts, "the beginning" if step is None else f"step {step}")
+    if provenance.device_changed(devices):
+        log.warning("an earlier attempt computed on another device: %s", ", then ".join(dict.fromkeys(devices)))
 
 
 def main(arguments: list[str]) -> None:
@@ -223,9 +239,11 @@ def main(arguments: list[str]) -> None:
     read_settings(folder)  # a wrong folder is told before anything is written to it
     try:
         with locked(folder, options.patience_s) if ranks.rank == 0 else contextlib.nullcontext():
-            if ranks.largest(int(ranks.rank == 0 and is_done(folder))):
+            if ranks.largest(int(ranks.rank == 0 and is_finished(folder))):
                 log.info("%s: done already, by another run", folder)
             else:
+                if ranks.rank == 0:
+                    forget(folder)
                 train(folder, ranks, any_ranks=options.any_ranks, interrupt=interrupt)
     except Interrupted:
         if ranks.rank == 0:

@@ -5,15 +5,16 @@ for each sample, filled by the rank that computed it and added up over ranks: ad
 don't depend on who computed them.
 """
 
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from strongscale import models, order, passes, stopping, stopwatch
+from strongscale import models, order, passes, replicas, stopping, stopwatch, suitability
 from strongscale.cells import CellSettings
 from strongscale.checkpoint import Checkpoint
 from strongscale.clock import Clock, EmulatedClock, WallClock
@@ -65,8 +66,9 @@ class Trainer:
         self.model.to(self.device)
         if self.device.type == "cpu":
             models.lay_out(self.model)
+        suitability.check(self.model, losses_of, self.training, self.cell.model.kind)
         self.flat = FlatParameters(self.model)
-        self.passes = passes.create(self.flat, self._loss_of)
+        self.passes = passes.create(self.flat, lambda cubes: losses_of(self.model, cubes))
         self.reduction = (
             ExactReduction(self.flat, self.passes, self.world, settings.microbatch)
             if settings.reduction == "exact"
@@ -79,6 +81,8 @@ class Trainer:
 
     def run(self) -> Verdict:
         """Train to the end, from wherever it stands; the clock starts here."""
+        self._compare("the weights that training starts with")
+        self._get_ready()
         self.clock.start()
         while not (verdict := self._judge()):
             self._train_epoch()
@@ -113,6 +117,7 @@ class Trainer:
     def step_once(self) -> None:
         """One step on the first samples, for benchmarks; it counts for nothing."""
         samples = torch.arange(self.cell.training.batch_size, device=self.device)
+        self._get_ready_for(len(samples))
         self._take_step(samples, 0.0, torch.zeros(len(samples), device=self.device))
 
     def _end_epoch(self, rate: float) -> None:
@@ -123,6 +128,8 @@ class Trainer:
         self.samples += len(self.training)
         self.epoch, self.minibatch = self.epoch + 1, 0
         self.losses.zero_()
+        weights_hash = self.flat.digest()
+        replicas.compare(self.world, weights_hash, f"the weights after epoch {self.epoch}")
         self.journal.add(
             Epoch(
                 epoch=self.epoch,
@@ -135,35 +142,59 @@ class Trainer:
                 compute_s=seconds.compute,
                 communication_s=seconds.communication,
                 evaluation_s=seconds.evaluation,
-                weights_hash=self.flat.digest(),
+                weights_hash=weights_hash,
             )
         )
 
     def state(self) -> Checkpoint:
-        """Everything that makes the run what it is, whoever carries it on: nothing in it knows of ranks."""
+        """Everything that makes the run what it is, whoever carries it on: nothing in it knows of ranks or layouts."""
+        self._compare(f"the weights or Adam's moments after step {self.step}")
         losses = self.losses.clone()
         self.world.sum(losses)
-        tensors = {"weights": self.flat.values.data, "losses": losses, **self.update.state}
+        tensors = {"losses": losses, "steps": self.update.steps}
+        for kind, flat in self._flat_tensors().items():
+            tensors |= {f"{kind}/{name}": part for name, part in self.flat.by_name(flat).items()}
+        tensors |= {f"buffers/{name}": buffer.clone() for name, buffer in self._buffers().items()}
         counters = {name: getattr(self, name) for name in COUNTERS}
         journal = [asdict(epoch) for epoch in self.journal.epochs]
         return Checkpoint(
             {name: tensor.detach().cpu() for name, tensor in tensors.items()},
-            {"counters": counters, "journal": journal, "clock": self.clock.state()},
+            {"counters": counters, "journal": journal, "clock": self.clock.state(), "device": self.device.type},
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint, written by any number of ranks."""
+        """Go on from a checkpoint, written by any number of ranks, on any kind of device."""
         for name, counter in checkpoint.values["counters"].items():
             setattr(self, name, counter)
-        self.flat.values.data.copy_(checkpoint.tensors["weights"])
-        for name, moment in self.update.state.items():
-            moment.copy_(checkpoint.tensors[name])
+        for kind, flat in self._flat_tensors().items():
+            self.flat.take({name: checkpoint.tensors[f"{kind}/{name}"] for name in self.flat.names}, flat)
+        for name, buffer in self._buffers().items():
+            buffer.copy_(checkpoint.tensors[f"buffers/{name}"])
+        self.update.steps.copy_(checkpoint.tensors["steps"])
+        before = checkpoint.values["device"]
+        if before != self.device.type and self.world.rank == 0:
+            log.warning(
+                "written on %s, continued on %s: numbers round otherwise from here on", before, self.device.type
+            )
         if self.world.rank == 0:  # the losses are summed over ranks: one rank brings those computed before
             self.losses.copy_(checkpoint.tensors["losses"])
             self.clock.restore(checkpoint.values["clock"])
         else:
             self.clock.restore(checkpoint.values["clock"] | {"durations_s": {}})
         self.journal.restore([Epoch(**row) for row in checkpoint.values["journal"]])
+
+    def _flat_tensors(self) -> dict[str, Tensor]:
+        """What a run remembers of each parameter."""
+        return {"weights": self.flat.values.data, **self.update.moments}
+
+    def _buffers(self) -> dict[str, Tensor]:
+        """What belongs to the model and isn't trained: it stays as it was made, perhaps by chance."""
+        return {name: value for name, value in self.model.state_dict().items() if name not in self.flat.names}
+
+    def _compare(self, what: str) -> None:
+        """Stop if what a rank remembers isn't what the others do."""
+        tensors = [*self._flat_tensors().values(), *self._buffers().values()]
+        replicas.compare(self.world, replicas.digest(tensors), what)
 
     def lose(self, lost_s: float) -> None:
         """Account for seconds of work that died with an earlier attempt."""
@@ -183,7 +214,6 @@ class Trainer:
     def _take_step(self, minibatch: Tensor, rate: float, losses: Tensor) -> None:
         """One update of all workers; their samples' losses go to their places in `losses`."""
         shards = self.reduction.shards(len(minibatch), self.cell.workers)
-        self._prepare(shards, len(minibatch))
         self.reduction.start(len(minibatch))
         for worker in self.workers:
             shard = shards[worker]
@@ -198,26 +228,45 @@ class Trainer:
         self.step += 1
         self.clock.end_step(shards[0].stop)
 
-    def _prepare(self, shards: Sequence[slice], num_samples: int) -> None:
-        """What a GPU records at first sight of a size is none of the step's own seconds."""
+    def _get_ready(self) -> None:
+        """Record on a GPU, and connect, all that this run can come to need: no second of it is the clock's."""
+        batch_size, total = self.cell.training.batch_size, len(self.training)
+        epochs = range(self.epoch, self.cell.training.max_epochs)
+        sizes = {self.strategy.minibatch(batch_size, self.cell.workers, epoch) for epoch in epochs}
+        for num_samples in sorted({min(size, total) for size in sizes} | {total % size for size in sizes} - {0}):
+            self._get_ready_for(num_samples)
+        with self._evaluating_model():
+            for chunk in self._own_validation_chunks():
+                self.passes.prepare(self.validation[chunk], "losses")
+        self.reduction.connect()
+        for samples in (self.training, self.validation):
+            self.world.sum(torch.zeros(len(samples), device=self.device))
+
+    def _get_ready_for(self, num_samples: int) -> None:
+        """The same for minibatches of so many samples."""
+        shards = self.reduction.shards(num_samples, self.cell.workers)
         for size in {shards[worker].stop - shards[worker].start for worker in self.workers} - {0}:
             self.reduction.prepare(self.training[:size])
         self.update.prepare(num_samples)
 
-    def _loss_of(self, cubes: Tensor) -> Tensor:
-        """The losses of these samples, one each; some models know a shorter way to them than the reconstruction."""
-        if isinstance(self.model, models.WithLosses):
-            return self.model.losses(cubes)
-        return msle(self.model(cubes), cubes)
-
     def _evaluate(self) -> float:
         """The mean validation loss: fixed chunks, shared out over the ranks, each sample once."""
         losses = torch.zeros(len(self.validation), device=self.device)
-        for chunk in self._validation_chunks()[self.world.rank :: self.world.size]:
-            self.passes.prepare(self.validation[chunk], "losses")
-            with self.clock.evaluating():
-                losses[chunk] = self.passes.losses(self.validation[chunk])
+        with self._evaluating_model():
+            for chunk in self._own_validation_chunks():
+                with self.clock.evaluating():
+                    losses[chunk] = self.passes.losses(self.validation[chunk])
         return self._mean_over_ranks(losses)
+
+    @contextlib.contextmanager
+    def _evaluating_model(self) -> Iterator[None]:
+        """The model is told that it isn't trained, though none is taken that would compute anything else then."""
+        self.model.eval()
+        yield
+        self.model.train()
+
+    def _own_validation_chunks(self) -> list[slice]:
+        return self._validation_chunks()[self.world.rank :: self.world.size]
 
     def _validation_chunks(self) -> list[slice]:
         size, total = self.cell.training.evaluation_chunk, len(self.validation)
@@ -230,11 +279,12 @@ class Trainer:
         return float(np.mean(losses.cpu().numpy(), dtype=np.float64))
 
     def _create_clock(self) -> Clock:
+        watch = stopwatch.create(self.device, self.continuation.suspension.watch)
         if self.cell.network is None:
-            return WallClock(stopwatch.create(self.device))
+            return WallClock(watch, self.continuation.suspension)
         gradient = self.flat.gradient
         return EmulatedClock(
-            stopwatch.create(self.device),
+            watch,
             self.cell.network,
             self.cell.workers,
             gradient.numel() * gradient.element_size(),
@@ -257,3 +307,10 @@ class Trainer:
             self.cell.clock,
             f"{verdict.status} {verdict.because or ''}".strip() if verdict else f"at most {left_s:.0f} s left",
         )
+
+
+def losses_of(model: torch.nn.Module, cubes: Tensor) -> Tensor:
+    """The losses of these samples, one each; some models know a shorter way to them than the reconstruction."""
+    if isinstance(model, models.WithLosses):
+        return model.losses(cubes)
+    return msle(model(cubes), cubes)

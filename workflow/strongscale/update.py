@@ -18,11 +18,8 @@ class AdamUpdate:
     def __init__(self, flat: FlatParameters, settings: Training):
         self._flat, self._settings = flat, settings
         values = flat.values.data
-        self.state = {
-            "step": torch.zeros((), device=values.device),
-            "exp_avg": torch.zeros_like(values),
-            "exp_avg_sq": torch.zeros_like(values),
-        }
+        self.steps = torch.zeros((), device=values.device)
+        self.moments = {name: torch.zeros_like(values) for name in ("exp_avg", "exp_avg_sq")}
         self._is_recorded = capture.is_wanted(values.device)
         self._rate = torch.zeros((), device=values.device)  # a recording reads it from where it lies
         self._recordings: dict[int, capture.Work] = {}
@@ -30,7 +27,7 @@ class AdamUpdate:
     def prepare(self, num_samples: int) -> None:
         """Get ready for a step of so many samples, which the clock shouldn't see."""
         if self._is_recorded and num_samples not in self._recordings:
-            changes = [self._flat.values.data, self._flat.gradient, *self.state.values()]
+            changes = [self._flat.values.data, self._flat.gradient, self.steps, *self.moments.values()]
             self._recordings[num_samples] = capture.record(lambda: self._step(num_samples, self._rate), changes)
 
     def __call__(self, num_samples: int, rate: float) -> None:
@@ -48,10 +45,10 @@ class AdamUpdate:
         adam(
             [self._flat.values.data],
             [self._flat.gradient],
-            [self.state["exp_avg"]],
-            [self.state["exp_avg_sq"]],
+            [self.moments["exp_avg"]],
+            [self.moments["exp_avg_sq"]],
             [],
-            [self.state["step"]],
+            [self.steps],
             lr=rate,
             beta1=self._settings.beta1,
             beta2=self._settings.beta2,

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from strongscale.errors import UserError
 
+PIECE_BYTES = 2**30  # of one message: MPI counts in 32 bits
+NO_GPU, SET_TO_CPU = "none found", "set to cpu there"  # why a rank computes on its CPU
 STARTED_BY_MPI = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS", "PMIX_RANK")
 
 
@@ -34,6 +36,10 @@ class World:
     def gather(self, value: Any) -> list[Any]:
         """The (small) value of every rank, on all ranks."""
         return [value]
+
+    def hand_out(self, content: bytes) -> bytes:
+        """The bytes that rank 0 gives, as many as there may be, on all ranks."""
+        return content
 
     def largest(self, value: int) -> int:
         """The largest of the ranks' numbers, on all ranks."""
@@ -61,7 +67,10 @@ class MPIWorld(World):
         self.local_rank, self.local_size = host.rank, host.size
 
     def connect(self, device: torch.device) -> None:
-        """NCCL where every rank has a GPU to itself (it refuses two ranks on one); MPI through the host otherwise."""
+        """NCCL where every rank has a GPU to itself (it refuses two ranks on one); MPI through the host otherwise.
+
+        All ranks come here with the same kind of device.
+        """
         if self.size == 1 or device.type != "cuda":
             return
         gpus = self.gather(str(torch.cuda.get_device_properties(device).uuid))
@@ -118,6 +127,14 @@ class MPIWorld(World):
         """The value of every rank, on all ranks."""
         return list(self._comm.allgather(value))
 
+    def hand_out(self, content: bytes) -> bytes:
+        """The bytes that rank 0 gives, on all ranks, in pieces of a size that MPI can count."""
+        size = self._comm.bcast(len(content))
+        buffer = np.frombuffer(content, np.uint8) if self.rank == 0 else np.empty(size, np.uint8)
+        for start in range(0, size, PIECE_BYTES):
+            self._comm.Bcast(buffer[start : start + PIECE_BYTES])
+        return content if self.rank == 0 else buffer.tobytes()
+
     def largest(self, value: int) -> int:
         """The largest of the ranks' numbers: one small all-reduce, after every step."""
         numbers = np.array([value])
@@ -145,14 +162,49 @@ def create() -> World:
         raise UserError(f"started by mpirun, but mpi4py cannot be used here: {error}") from None
 
 
-def choose_device(wanted: str, local_rank: int) -> torch.device:
-    """`auto`, `cpu` or `cuda`; the ranks of a host share its GPUs in turn."""
-    available = torch.cuda.is_available()
-    if wanted == "cuda" and not available:
-        raise UserError("training.device: 'cuda' is not possible here: no usable GPU; allowed: auto, cpu")
-    if wanted == "cpu" or not available:
+def choose_device(wanted: str, ranks: World) -> torch.device:
+    """`auto`, `cpu` or `cuda`: the same kind on all ranks, or a mistake that all of them tell.
+
+    The ranks of a host share its GPUs in turn; one that is there but can't be used is never taken for none. A rank
+    that left alone would be waited for by the others for ever.
+    """
+    gpu, obstacle = (None, SET_TO_CPU) if wanted == "cpu" else _own_gpu(ranks.local_rank)
+    obstacles = ranks.gather((platform.node(), obstacle))
+    if wanted != "cuda" and all(words in (NO_GPU, SET_TO_CPU) for _, words in obstacles):
         return torch.device("cpu")
-    return torch.device("cuda", local_rank % torch.cuda.device_count())
+    if any(words for _, words in obstacles):
+        raise UserError(
+            f"training.device: {wanted!r} is not possible here: no usable GPU on {_without_gpu(obstacles)}, and all ranks "
+            "must compute on the same kind of device; mend the host, or set training.device: cpu"
+        )
+    assert gpu is not None
+    return gpu
+
+
+def _without_gpu(obstacles: list[tuple[str, str]]) -> str:
+    """Which ranks on which hosts, and why."""
+    ranks: dict[tuple[str, str], list[int]] = {}
+    for rank, (host, words) in enumerate(obstacles):
+        if words:
+            ranks.setdefault((host, words), []).append(rank)
+    return ", ".join(f"host {host} ({name_ranks(numbers)}: {words})" for (host, words), numbers in ranks.items())
+
+
+def name_ranks(numbers: list[int]) -> str:
+    """`rank 3`, or `ranks 0, 3`."""
+    return f"rank{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+
+
+def _own_gpu(local_rank: int) -> tuple[torch.device | None, str]:
+    """The GPU of this rank, or why it has none."""
+    if not torch.cuda.is_available():
+        return None, NO_GPU
+    device = torch.device("cuda", local_rank % torch.cuda.device_count())
+    try:
+        torch.zeros(1, device=device)
+    except RuntimeError as error:  # taken by another process, lost, or too old for this PyTorch
+        return None, str(error).partition("\n")[0]
+    return device, ""
 
 
 def _free_port() -> int:

@@ -60,8 +60,8 @@ def _impossible(result: Result) -> Iterator[str]:
     texts |= {name: value for name in ("git_commit", "code_hash") if (value := getattr(result, name)) is not None}
     texts |= {f"hosts[{number}]": host for number, host in enumerate(result.hosts)}
     texts |= {f"versions.{name}": version for name, version in result.versions.items()}
-    texts |= {f"code.{name}": digest for name, digest in getattr(result, "code", {}).items()}
-    texts |= {f"history[{n}].device": one.device for n, one in enumerate(getattr(result, "history", ()))}
+    texts |= {f"code.{name}": digest for name, digest in result.code.items()}
+    texts |= {f"history[{n}].device": one.device for n, one in enumerate(result.history)}
     for name, text in texts.items():
         if not (isinstance(text, str) and text.isprintable() and name.isprintable()):
             yield f"{name!a} isn't a line of text"

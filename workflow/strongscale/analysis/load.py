@@ -8,14 +8,14 @@ import pandas as pd
 
 from strongscale.analysis.consistency import contradictions, off_plan
 from strongscale.analysis.epochs import read_epochs
-from strongscale.analysis.runs import Result, Run, StudyRuns
+from strongscale.analysis.runs import Attempt, Result, Run, StudyRuns, in_words
 from strongscale.cells import Cell, CellSettings, edge_cells, matrix
 from strongscale.config import SEQUENTIAL, Study
 from strongscale.errors import UserError
 from strongscale.files import read_json
 from strongscale.prepare import resolve
 from strongscale.schema import Mistake, build, plain
-from strongscale.strategies import kinds
+from strongscale.strategies import named, names
 from strongscale.strategies.base import Strategy
 
 AGAIN = "made with another configuration; remove the folder or run it again"
@@ -75,8 +75,8 @@ def read_study(study_folder: Path) -> tuple[str, Study, str]:
     try:
         study = build(Study, raw, "study")
         for line, entry in study.strategies.items():
-            if (entry.kind or line) not in kinds():
-                raise Mistake(f"strategies.{line}", entry.kind or line, ", ".join(kinds()))
+            if (entry.kind or line) not in names():
+                raise Mistake(f"strategies.{line}", entry.kind or line, ", ".join(names()))
             study.strategy(line)
     except UserError as error:
         raise UserError(f"{path}: {error}; remove it and run again") from None
@@ -132,8 +132,7 @@ def _read_cell(
         raise UserError(f"{folder / 'cell.json'}: no such file; {BROKEN}")
     settings = _build(CellSettings, read_json(folder / "cell.json"), folder / "cell.json")
     raw = read_json(path)
-    known = Result.__dataclass_fields__
-    result = _build(Result, {key: raw[key] for key in raw if key in known} if isinstance(raw, dict) else raw, path)
+    result = _build(Result, _known(Result, raw), path)
     expected = _expected(study_folder, cell, study, dataset_hash or settings.dataset_hash)
     _check_cell(folder, cell, study, settings, result, expected)
     epochs = read_epochs(folder / "epochs.csv")
@@ -160,6 +159,16 @@ def _expected(study_folder: Path, cell: Cell, study: Study, dataset_hash: str) -
     )
 
 
+def _known(cls: type, raw: Any) -> Any:
+    """The part of a result, and of the attempts in it, that the analysis reads."""
+    if not isinstance(raw, dict):
+        return raw
+    known = {name: raw[name] for name in cls.__dataclass_fields__ if name in raw}  # type: ignore[attr-defined]
+    if isinstance(known.get("history"), list):
+        known["history"] = [_known(Attempt, attempt) for attempt in known["history"]]
+    return known
+
+
 def _build(cls: type, raw: Any, path: Path) -> Any:
     try:
         return build(cls, raw, "") if isinstance(raw, dict) else build(cls, raw, "all of it")
@@ -175,9 +184,10 @@ def _check_cell(
         raise UserError(f"{folder / 'result.json'}: {AGAIN} (settings_hash isn't that of cell.json)")
     if result.clock != study.clock:
         raise UserError(f"{folder / 'result.json'}: {AGAIN} (clock {result.clock}, the study's is {study.clock})")
-    if study.clock == "wall" and result.ranks != cell.workers:
+    ranks = {result.ranks} | {attempt.ranks for attempt in result.history}
+    if study.clock == "wall" and ranks != {cell.workers}:
         raise UserError(
-            f"{folder / 'result.json'}: its seconds are of {result.ranks} ranks, not of {cell.workers} workers; "
+            f"{folder / 'result.json'}: its seconds are of {in_words(sorted(ranks))} ranks, not of {cell.workers} workers; "
             "remove the folder and run it again"
         )
     try:
@@ -210,10 +220,9 @@ def _differences(cell: Cell, study: Study, settings: CellSettings, expected: Cel
 def _strategy(settings: CellSettings) -> Strategy | None:
     if settings.kind == SEQUENTIAL:
         return Strategy()
-    known = kinds()
-    if settings.kind not in known:
+    if settings.kind not in names():
         return None
-    return build(known[settings.kind], settings.parameters, "parameters")
+    return build(named(settings.kind), settings.parameters, "parameters")
 
 
 def _expected_strategy(cell: Cell, study: Study) -> Strategy:

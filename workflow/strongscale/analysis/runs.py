@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +14,16 @@ from strongscale.config import Study
 CONVERGED = "converged"
 EXHAUSTED = "exhausted"
 DIVERGED = "diverged"
+MOST_FILES = 3
+"""How many of the files that differ are named under a number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One attempt at a run, as far as the analysis reads it."""
+
+    ranks: Annotated[int, "MPI processes"]
+    device: Annotated[str, "what computed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +55,17 @@ class Result:
     code_hash: Annotated[str | None, "of the program"]
     started_at: Annotated[Any, "when"]
     attempts: Annotated[int, "how often the run was started"]
+    suspended_s: Annotated[float, "seconds that the run stood still, which no other number holds"] = 0.0
+    device_changed: Annotated[bool, "whether attempts computed on different devices"] = False
+    history: Annotated[tuple[Attempt, ...], "every attempt, the last one last"] = ()
+    code: Annotated[dict[str, str], "digests of the program's files that decide the result"] = field(
+        default_factory=dict
+    )
+
+    @property
+    def devices(self) -> list[str]:
+        """What computed, attempt by attempt."""
+        return [*(attempt.device for attempt in self.history), self.device]
 
     @property
     def converged(self) -> bool:
@@ -94,7 +115,7 @@ class Run:
 
 
 PARTS = ("compute", "communication", "evaluation")
-_TEXT_COLUMNS = ("parts", "hosts", "versions")
+_TEXT_COLUMNS = ("parts", "hosts", "versions", "history", "code")
 _PLAIN_COLUMNS = tuple(name for name in Result.__dataclass_fields__ if name not in _TEXT_COLUMNS)
 
 
@@ -176,9 +197,31 @@ class StudyRuns:
 
     @property
     def label(self) -> str:
-        """Clock, device and data: what must stand under every number of this study."""
-        devices = sorted({run.result.device for run in self.runs})
-        return ", ".join([self.clock, " and ".join(devices), self.data])
+        """Clock, device and data: what must stand under every number of this study; and what isn't as it should be."""
+        devices = sorted({device for run in self.runs for device in run.result.devices})
+        return ", ".join([self.clock, " and ".join(devices), self.data, *self.remarks])
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a reader must know who takes all runs for made alike."""
+        remarks = []
+        changed = len({run.cell for run in self.runs if run.result.device_changed})
+        if changed:
+            remarks.append(f"{changed} run{'s' if changed > 1 else ''} changed the device on the way")
+        versions = [f"{file} ({number} versions)" for file, number in self.code_versions.items() if number > 1]
+        if versions:
+            more = f" and {len(versions) - MOST_FILES} files more" if len(versions) > MOST_FILES else ""
+            remarks.append(f"made by code that differs between runs: {', '.join(versions[:MOST_FILES])}{more}")
+        return remarks
+
+    @property
+    def code_versions(self) -> dict[str, int]:
+        """How many versions of each of the program's files the runs were made by."""
+        digests: dict[str, set[str]] = {}
+        for run in self.runs:
+            for file, digest in run.result.code.items():
+                digests.setdefault(file, set()).add(digest)
+        return {file: len(found) for file, found in sorted(digests.items())}
 
 
 def network_name(study: Study) -> str:

@@ -27,10 +27,11 @@ DELIMITERS = ",;\t"
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a file: its number as an editor counts it, and its fields by column."""
+    """One line of a file: its number as an editor counts it, its fields by column, and their numbers, NaN for none."""
 
     number: int
     values: dict[str, str]
+    numbers: dict[str, float]
 
 
 def read_annotations(folder: Path, settings: Cubes) -> pd.DataFrame:
@@ -50,18 +51,19 @@ def read_annotations(folder: Path, settings: Cubes) -> pd.DataFrame:
 
 
 def _read_row(file: str, readers: int, line: Line, settings: Cubes) -> dict[str, object]:
-    numbers = {name: _number(line.values[column]) for column, name in NUMBERS.items()}
-    reason, detail = _fault(line, numbers["diameter_mm"], settings)
+    reason, detail = _fault(line, settings)
+    numbers = {name: line.numbers[column] for column, name in NUMBERS.items()}
     row = {"file": file, "row": line.number, "seriesuid": line.values["seriesuid"], **numbers}
     return row | {"readers": readers, "reason": reason, "detail": detail}
 
 
-def _fault(line: Line, diameter_mm: float, settings: Cubes) -> tuple[str, str]:
+def _fault(line: Line, settings: Cubes) -> tuple[str, str]:
     """Why no cube is to be made of a row; nothing where one is."""
+    diameter_mm = line.numbers["diameter_mm"]
     if not line.values["seriesuid"]:
         return WRONG_ROW, "seriesuid: empty"
     for column in NUMBERS:
-        if math.isnan(_number(line.values[column])):
+        if math.isnan(line.numbers[column]):
             return WRONG_ROW, f"{column}: {line.values[column]!r} isn't a number"
     if diameter_mm <= 0:
         return NO_DIAMETER, f"diameter_mm: {diameter_mm:g}"
@@ -70,10 +72,13 @@ def _fault(line: Line, diameter_mm: float, settings: Cubes) -> tuple[str, str]:
     return "", ""
 
 
-def _number(text: str) -> float:
-    """The number; NaN where it isn't one. A decimal comma is one only where commas don't part the fields."""
+def _number(text: str, delimiter: str) -> float:
+    """The number; NaN where it isn't one.
+
+    A comma is the decimal one only where commas don't part the fields: in a quoted "1,020" it may part thousands.
+    """
     try:
-        number = float(text.replace(",", "."))
+        number = float(text if delimiter == "," else text.replace(",", "."))
     except ValueError:
         return math.nan
     return number if math.isfinite(number) else math.nan
@@ -84,14 +89,19 @@ def _mark_repetitions(table: pd.DataFrame) -> pd.DataFrame:
     usable = table[table["reason"] == ""]
     places = [usable[column].round(3) if column in NUMBERS.values() else usable[column] for column in PLACE]
     first = usable.index.to_series().groupby(places).transform("first")
-    for index, earlier in first[first != first.index].items():
-        detail = f"as in {table['file'][earlier]}, row {table['row'][earlier]}"
-        table.loc[index, ["reason", "detail"]] = [SAID_TWICE, detail]
+    repeated = first[first != first.index]
+    earlier = table.loc[repeated]
+    table.loc[repeated.index, "reason"] = SAID_TWICE
+    table.loc[repeated.index, "detail"] = [
+        f"as in {file}, row {row}" for file, row in zip(earlier["file"], earlier["row"], strict=True)
+    ]
     return table
 
 
 def _read_file(path: Path) -> list[Line]:
     """The lines of a file: parted by commas, semicolons or tabs, with or without a byte order mark and quotes."""
+    if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+        raise UserError(f"{path}: not a plain file; put LUNA16's {path.name} there")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -108,13 +118,16 @@ def _read_file(path: Path) -> list[Line]:
     for column in ("seriesuid", *NUMBERS):
         if column not in header:
             raise UserError(f"{path}: no column {column}; found: {', '.join(header)}; name it so")
+        if header.count(column) > 1:
+            raise UserError(f"{path}: {header.count(column)} columns {column}; leave one of them")
     lines = []
     try:
         for fields in reader:
             if any(field.strip() for field in fields):
                 padded = [*fields, *[""] * len(header)]  # a short line lacks its last fields: they aren't numbers
                 values = dict(zip(header, (field.strip() for field in padded), strict=False))
-                lines.append(Line(reader.line_num, values))
+                numbers = {column: _number(values[column], delimiter) for column in NUMBERS}
+                lines.append(Line(reader.line_num, values, numbers))
     except csv.Error as error:
         raise UserError(f"{path}: row {reader.line_num}: not a table ({error}); copy it anew") from None
     return lines

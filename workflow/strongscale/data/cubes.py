@@ -29,6 +29,11 @@ log = logging.getLogger(__name__)
 AIR_HU = -1000.0
 HALF_WIDTH = math.sqrt(8 * math.log(2))  # of a normal curve, in standard deviations
 REACH = 3.0  # of the smoothing, in standard deviations
+MOST_VOXELS = 2**27  # of a scan that one cube may ask for: half a gigabyte, several times over
+
+
+class TooLarge(UserError):
+    """A cube that asks for more of a scan than any scan holds."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +50,13 @@ def cut_cube(scan: Scan, centre_mm: ArrayLike, voxel_mm: float, settings: Cubes)
     One interpolation, straight from the scan's grid. Intensities are clipped before it: a voxel of metal or of
     padding (-3024) must not bleed into its neighbours. Beyond the scan is air.
     """
+    side_mm = settings.voxels * voxel_mm
+    _refuse_too_large(scan, side_mm / scan.spacing_mm, side_mm)
     coordinates = scan.world_to_voxel(cube_points_mm(centre_mm, settings.voxels, voxel_mm)).reshape(-1, 3)
     spread = smoothing(scan.spacing_mm, voxel_mm) if settings.smoothing else np.zeros(3)
-    margin = np.ceil(REACH * spread).astype(int)
+    margin = np.ceil(REACH * spread)
+    _refuse_too_large(scan, np.ptp(coordinates, axis=0) + 2 * margin + 1, side_mm)
+    margin = margin.astype(int)
     low = np.floor(coordinates.min(axis=0)).astype(int) - margin
     high = np.ceil(coordinates.max(axis=0)).astype(int) + 1 + margin
     box = _read_padded(scan, low, high, settings.window_hu)
@@ -60,6 +69,16 @@ def cut_cube(scan: Scan, centre_mm: ArrayLike, voxel_mm: float, settings: Cubes)
     last = np.array(scan.shape) - 1
     outside = ((coordinates < -1e-6) | (coordinates > last + 1e-6)).any(axis=1)
     return Cube(np.clip(cube, 0, 1).reshape((settings.voxels,) * 3), float(outside.mean()))
+
+
+def _refuse_too_large(scan: Scan, sizes: NDArray[np.float64], side_mm: float) -> None:
+    """Stop before a box of these sizes (3,) is made; where they are infinite, too."""
+    num_voxels = math.prod(sizes.tolist())
+    if not num_voxels <= MOST_VOXELS:
+        raise TooLarge(
+            f"{scan.path}: a cube of {side_mm:.4g} mm asks for {num_voxels:.2g} voxels, allowed: {MOST_VOXELS:.2g}; "
+            "lower cubes.diameters or cubes.voxel_mm, or mend the row's diameter_mm"
+        )
 
 
 def smoothing(spacing_mm: NDArray[np.float64], voxel_mm: float) -> NDArray[np.float64]:
@@ -90,9 +109,13 @@ def cube_points_mm(centre_mm: ArrayLike, voxels: int, voxel_mm: float) -> NDArra
 
 
 def window(intensities_hu: NDArray[Any], window_hu: tuple[float, float]) -> NDArray[np.float32]:
-    """Intensities in [0, 1]; what lies beyond the window is clipped."""
+    """Intensities in [0, 1]; what lies beyond the window is clipped, but infinity is no intensity: it becomes NaN."""
     low, high = window_hu
-    scaled: NDArray[np.float32] = (np.clip(intensities_hu.astype(np.float32), low, high) - low) / (high - low)
+    with np.errstate(over="ignore"):
+        single = intensities_hu.astype(np.float32)
+    if intensities_hu.dtype.kind == "f":
+        single = np.where(np.isinf(single), np.float32(np.nan), single)
+    scaled: NDArray[np.float32] = (np.clip(single, low, high) - low) / (high - low)
     return scaled
 
 
@@ -137,6 +160,8 @@ def _cut_nodule(scan: Scan, row: dict[str, Any], settings: Cubes) -> Cut:
     voxel_mm = settings.voxel_mm_of(row["diameter_mm"])
     try:
         cube = cut_cube(scan, centre_mm, voxel_mm, settings)
+    except TooLarge as fault:
+        return ledger.dropped(row, ledger.TOO_LARGE, str(fault)), None
     except (UserError, OSError) as fault:
         return ledger.dropped(row, ledger.UNREADABLE, str(fault)), None
     is_cut = row["diameter_mm"] > settings.voxels * voxel_mm * (1 + 1e-9)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from strongscale.command import run
 from strongscale.config import Dataset
 from strongscale.data.ledger import STATES, join_parts
+from strongscale.data.losses import check_losses
 from strongscale.data.split import validation_scans
 from strongscale.data.tables import read_array, read_table
 from strongscale.errors import UserError
@@ -116,11 +117,13 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="strongscale.data.dataset", description=main.__doc__)
     parser.add_argument("--settings", required=True, help="the data set's settings, as JSON")
     parser.add_argument("--ledger", required=True, type=Path, help="what became of every annotation")
+    parser.add_argument("--tolerated", type=int, default=0, help="nodules that may be lost; with more nothing is made")
     parser.add_argument("--parts", required=True, nargs="+", type=Path, help="rows of cubes, each with its .npy beside")
     parser.add_argument("--output", required=True, type=Path, help="folder to write")
     options = parser.parse_args(arguments)
     settings = build(Dataset, json.loads(options.settings), "dataset")
     ledger = read_table(options.ledger)
+    check_losses(ledger, options.tolerated, options.ledger)
     cubes_NDHW, table = join(options.parts, ledger, settings)
     summary = summarise(cubes_NDHW, table, settings)
     with atomic(options.output / "cubes.npy") as temporary:

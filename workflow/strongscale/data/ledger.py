@@ -1,4 +1,4 @@
-"""The account of every annotation: each row of the files ends in exactly one state, and the totals add up."""
+"""The account of every annotation: each row of the files ends in exactly one state."""
 
 import argparse
 import json
@@ -11,10 +11,9 @@ import pandas as pd
 
 from strongscale.command import run
 from strongscale.config import Dataset
-from strongscale.data import annotations
 from strongscale.data.annotations import NO_DIAMETER, SAID_TWICE, TOO_SMALL, WRONG_ROW, read_annotations
 from strongscale.data.tables import read_table, records
-from strongscale.files import atomic, write_json
+from strongscale.files import atomic
 from strongscale.schema import build
 
 log = logging.getLogger(__name__)
@@ -24,12 +23,13 @@ STATES = ("cube", "padded", "cut", "dropped")
 
 UNREADABLE = "scan unreadable"
 OUTSIDE = "outside the scan"
+TOO_LARGE = "cube too large"
 MISSING = "scan missing"
 ELSEWHERE = "scan not asked for"
 
 REASONS = {
     **dict.fromkeys((NO_DIAMETER, TOO_SMALL, SAID_TWICE, ELSEWHERE), False),
-    **dict.fromkeys((WRONG_ROW, UNREADABLE, OUTSIDE, MISSING), True),
+    **dict.fromkeys((WRONG_ROW, UNREADABLE, OUTSIDE, TOO_LARGE, MISSING), True),
 }
 """Why a row was dropped, and whether a nodule was lost by it: by a fault of the data, not by a setting."""
 
@@ -39,6 +39,7 @@ COLUMNS = [
     *("voxel_mm", "air_share", "spacing_i_mm", "spacing_j_mm", "spacing_k_mm"),
 ]
 KEY = ["file", "row"]
+MOST_NAMED = 20
 
 
 def dropped(row: dict[str, Any], reason: str, detail: str) -> dict[str, Any]:
@@ -51,14 +52,14 @@ def settle(rows: pd.DataFrame, parts: Sequence[pd.DataFrame], settings: Dataset)
 
     `parts` are what the cutting of scans said. A row that none of them mentions names a scan that isn't there.
     """
-    told = join_parts(parts).set_index(KEY)
+    told = {(row["file"], row["row"]): row for row in records(join_parts(parts))}
     absent = ELSEWHERE if settings.partial else MISSING
     subsets = ", ".join(settings.subset_names)
     settled = []
     for row in records(rows):
         key = (row["file"], row["row"])
-        if key in told.index:
-            settled.append({**dict(zip(KEY, key, strict=True)), **told.loc[key].to_dict()})
+        if key in told:
+            settled.append(told[key])
         elif row["reason"]:
             settled.append(dropped(row, row["reason"], row["detail"]))
         else:
@@ -72,63 +73,26 @@ def join_parts(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(filled, ignore_index=True).drop_duplicates(KEY)
 
 
-def summarise(table: pd.DataFrame, settings: Dataset) -> dict[str, Any]:
-    """The totals, which must add up to the rows read."""
-    states = {state: int((table["state"] == state).sum()) for state in STATES}
-    reasons = {str(reason): int(count) for reason, count in table["reason"].value_counts().items() if reason}
-    files = {str(name): int(count) for name, count in table["file"].value_counts(sort=False).items()}
-    assert sum(states.values()) == sum(files.values()) == len(table)
-    assert sum(reasons.values()) == states["dropped"]
-    return {
-        "rows": len(table),
-        "files": files,
-        "states": states,
-        "reasons": reasons,
-        "lost": int(table["lost"].astype(bool).sum()),
-        "expected": compare(table, settings),
-    }
-
-
-def compare(table: pd.DataFrame, settings: Dataset) -> list[dict[str, Any]]:
-    """The counts that somebody knows beforehand, beside those found."""
-    agreed, others = (table[table["file"] == name] for name in annotations.READERS)
-    found = {
-        "annotations": ("rows of annotations.csv", len(agreed)),
-        "annotated_scans": ("scans that annotations.csv names", agreed["seriesuid"].nunique()),
-        "above_16_mm": ("rows of annotations.csv above 16 mm", (agreed["diameter_mm"] > 16).sum()),
-        "excluded": ("rows of annotations_excluded.csv of at least 3 mm", (others["diameter_mm"] >= 3).sum()),
-    }
-    known = {name: getattr(settings.expected, name) for name in found}
-    if settings.cubes.minimum_readers > 1:
-        known["excluded"] = None  # that file isn't read
-    return [
-        {"what": what, "expected": known[name], "found": int(count)}
-        for name, (what, count) in found.items()
-        if known[name] is not None
-    ]
-
-
 def main(arguments: list[str]) -> None:
-    """Settle what became of every annotation: ledger.csv, and its totals in ledger.json."""
+    """Settle what became of every annotation."""
     parser = argparse.ArgumentParser(prog="strongscale.data.ledger", description=main.__doc__)
     parser.add_argument("--settings", required=True, help="the data set's settings, as JSON")
     parser.add_argument("--scans", required=True, type=Path, help="folder of the annotations")
     parser.add_argument("--parts", required=True, nargs="+", type=Path, help="the rows that the cutting wrote")
-    parser.add_argument("--output", required=True, type=Path, help="folder to write")
+    parser.add_argument("--output", required=True, type=Path, help="ledger.csv")
     options = parser.parse_args(arguments)
     settings = build(Dataset, json.loads(options.settings), "dataset")
     rows = read_annotations(options.scans, settings.cubes)
     table = settle(rows, [read_table(path) for path in options.parts], settings)
-    totals = summarise(table, settings)
-    with atomic(options.output / "ledger.csv") as temporary:
+    with atomic(options.output) as temporary:
         table.to_csv(temporary, index=False)
-    write_json(options.output / "ledger.json", totals)
-    log.info("%d rows: %s", totals["rows"], ", ".join(f"{count} {state}" for state, count in totals["states"].items()))
-    for count in totals["expected"]:
-        if count["expected"] != count["found"]:
-            log.warning("%(what)s: %(found)d, expected %(expected)d", count)
-    for reason, count in table[table["lost"].astype(bool)]["detail"].value_counts().items():
+    log.info("%d rows: %s", len(table), ", ".join(f"{(table['state'] == state).sum()} {state}" for state in STATES))
+    lost = table[table["lost"].astype(bool)]["detail"].value_counts()
+    for reason, count in lost.head(MOST_NAMED).items():
         log.warning("%d lost: %s", count, reason)
+    if len(lost) > MOST_NAMED:
+        rest = lost.iloc[MOST_NAMED:]
+        log.warning("%d lost for %d more reasons; all stand in ledger.csv", rest.sum(), len(rest))
 
 
 if __name__ == "__main__":

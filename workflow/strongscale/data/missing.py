@@ -4,17 +4,23 @@ import argparse
 from pathlib import Path
 
 from strongscale.command import run
+from strongscale.config import WHOLE
+from strongscale.data.annotations import READERS
 from strongscale.errors import UserError
 
 
 def main(arguments: list[str]) -> None:
     """Always an error: the workflow asks for this only where a part of the scans is missing."""
     parser = argparse.ArgumentParser(prog="strongscale.data.missing", description=main.__doc__)
-    parser.add_argument("path", type=Path, help="the missing file or folder")
+    parser.add_argument("path", type=Path, help=f"the missing file or folder; <folder>/{WHOLE}: the folder itself")
     path = parser.parse_args(arguments).path
+    folder, named = path.parent, path.parent if path.name == WHOLE else path
+    setting = "`folder` and `subsets`"
+    if READERS.get(path.name) == 1:
+        setting = "`cubes: {minimum_readers: 3}`, which takes annotations.csv alone,"
     raise UserError(
-        f"{path}: not there. Put the scans and their annotations (for LUNA16: from its two Zenodo records, 3723295 and "
-        f"4121926) into {path.parent}, or set the data set's `folder` and `subsets` in config.yaml (`download: luna16` fetches LUNA16)"
+        f"{named}: not there. Put the scans and their annotations (for LUNA16: from its two Zenodo records, 3723295 and "
+        f"4121926) into {folder}, or set the data set's {setting} in config.yaml (`download: luna16` fetches LUNA16)"
     )
 
 

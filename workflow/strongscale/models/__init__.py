@@ -1,7 +1,9 @@
 """The models: one file each, with a function `create(settings, cube_voxels)`. To add one, add a file."""
 
+import ast
 import importlib
 import pkgutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from strongscale.config import Model
@@ -19,11 +21,26 @@ class WithLosses(Protocol):
         """What `loss.msle` says of the model's reconstruction: (B, ...) -> (B,)."""
 
 
+def kinds() -> list[str]:
+    """The files here that define `create`. They are looked into, not imported: a login node may lack PyTorch."""
+    names = [module.name for module in pkgutil.iter_modules(__path__)]
+    return [name for name in names if _defines_create(Path(__path__[0], f"{name}.py"))]
+
+
+def _defines_create(path: Path) -> bool:
+    if not path.exists():  # a folder: part of a model
+        return False
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    except (SyntaxError, ValueError):  # the matter of those who name it
+        return True
+    return any(isinstance(node, ast.FunctionDef) and node.name == "create" for node in tree.body)
+
+
 def create(settings: Model, cube_voxels: int) -> "nn.Module":
     """The model that the settings name, for cubes of that many voxels a side: (B, voxels, ...) -> the same shape."""
-    names = [module.name for module in pkgutil.iter_modules(__path__)]
-    if settings.kind not in names:
-        raise UserError(f"model.kind: no file {settings.kind}.py in {__path__[0]}; there are: {', '.join(names)}")
+    if settings.kind not in kinds():
+        raise UserError(f"model.kind: no model {settings.kind!r} in {__path__[0]}; allowed: {', '.join(kinds())}")
     model: nn.Module = importlib.import_module(f"{__name__}.{settings.kind}").create(settings, cube_voxels)
     return model
 

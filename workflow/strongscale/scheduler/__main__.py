@@ -22,7 +22,10 @@ def main(arguments: list[str]) -> int:
     if own is None:
         sys.stderr.write(f"{name}: not found; is this machine part of the cluster, and its module loaded?\n")
         return 127
-    return COMMANDS[name](own, rest, Path.cwd())
+    try:
+        return COMMANDS[name](own, rest, Path.cwd())
+    except KeyboardInterrupt:  # while it was waiting for the scheduler
+        return 130
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from strongscale.scheduler import refusal, states
 from strongscale.scheduler.patience import Patience, ask
 
 UNKNOWN_S = 1800.0
@@ -21,16 +22,23 @@ FINISHED = re.compile(r"already finished|No matching job found|is not found|is b
 
 
 def bjobs(own: str, arguments: list[str], folder: Path, patience: Patience | None = None) -> int:
-    """Ask until LSF answers. A suspended job is still there; an unknown one for a while, then it counts as failed."""
+    """Ask until LSF answers. A suspended job is still there; an unknown one for a while, then it counts as failed.
+
+    So does one that LSF has refused to take.
+    """
     patience = patience or Patience()
+    pattern = arguments[arguments.index("-aJ") + 1] if "-aJ" in arguments[:-1] else ""
+    refused = "".join(f"{number} EXIT\n" for number in refusal.matching(folder, pattern))
     answer = ask([own, *arguments], patience, good=NO_JOB)
     if answer.status:
         if not NO_JOB.search(answer.output + answer.words):
             sys.stderr.write(answer.words)
-        sys.stdout.write(NOBODY)
+        sys.stdout.write(NOBODY + refused)
         return 0
     sys.stderr.write(answer.words)
-    sys.stdout.write(translate(answer.output, folder / ".snakemake" / "lsf_unknown.json", patience.now()))
+    states.keep(folder, answer.output, patience.now())
+    told = translate(answer.output, folder / ".snakemake" / "lsf_unknown.json", patience.now())
+    sys.stdout.write((told or NOBODY) + refused)
     return 0
 
 
@@ -58,8 +66,11 @@ def translate(output: str, memory: Path, now_s: float) -> str:
 
 
 def bkill(own: str, arguments: list[str], folder: Path) -> int:
-    """Kill what there is to kill: a job that has just ended is no failure."""
-    answer = subprocess.run([own, *arguments], capture_output=True, text=True)
+    """Kill what there is to kill: a job that has just ended, or was never taken, is no failure."""
+    there = [word for word in arguments if not refusal.is_refused(word)]
+    if arguments and not there:
+        return 0
+    answer = subprocess.run([own, *there], capture_output=True, text=True)
     sys.stdout.write(answer.stdout)
     sys.stderr.write(answer.stderr)
     said = [line for line in (answer.stdout + answer.stderr).splitlines() if line.strip()]

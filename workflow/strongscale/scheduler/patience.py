@@ -6,6 +6,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+PASSING = re.compile(
+    r"LSF is down|Failed in an LSF library call|bad connection|not responding|try (again )?later|please wait"
+    r"|timed? ?out|unable to contact|cannot connect|connection (refused|reset|failure)|communication|broken pipe"
+    r"|temporarily un|standby|zero bytes|MaxSubmitJob|pending job threshold|authentication (credential|error)",
+    re.IGNORECASE,
+)
+"""What schedulers say when they would answer otherwise a little later: their daemons restart, or are busy."""
+
 SILENT = 124
 """The status of a command that didn't answer in time, as timeout(1) has it."""
 
@@ -30,6 +38,10 @@ class Answer:
     words: str
 
 
+ONCE = Patience(total_s=0.0, answer_s=20.0, pause_s=0.0)
+"""For what is good to know, and can be done without."""
+
+
 def ask(command: list[str], patience: Patience, good: re.Pattern[str] | None = None) -> Answer:
     """The first answer with status 0, or whose words match `good`; when patience ends, the last one."""
     deadline_s = patience.now() + patience.total_s
@@ -41,6 +53,6 @@ def ask(command: list[str], patience: Patience, good: re.Pattern[str] | None = N
             answer = Answer(SILENT, "", f"{command[0]}: no answer in {patience.answer_s:g} s\n")
         if answer.status == 0 or (good and good.search(answer.output + answer.words)):
             return answer
-        if patience.now() > deadline_s:
+        if patience.now() >= deadline_s:
             return answer
         patience.sleep(patience.pause_s)

@@ -3,12 +3,16 @@
 import sys
 from pathlib import Path
 
+from strongscale.scheduler import states
 from strongscale.scheduler.patience import Patience, ask
 
 
 def squeue(own: str, arguments: list[str], folder: Path, patience: Patience | None = None) -> int:
     """Ask until Slurm answers. After some failures the plugin would forget its jobs; no answer leaves them as they are."""
-    answer = ask([own, *arguments], patience or Patience())
+    patience = patience or Patience()
+    answer = ask([own, *arguments], patience)
     sys.stderr.write(answer.words)
-    sys.stdout.write(answer.output if answer.status == 0 else "")
+    if answer.status == 0:
+        states.keep(folder, answer.output, patience.now())
+        sys.stdout.write(answer.output)
     return 0

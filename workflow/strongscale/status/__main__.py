@@ -1,4 +1,4 @@
-"""What is going on in a study: `python -m strongscale.status results/paper`. Reads the study's folder, changes nothing."""
+"""What is going on in a study: `python -m strongscale.status results/paper`. Reads files, changes nothing."""
 
 import argparse
 import contextlib

@@ -17,13 +17,14 @@ COLOURS = {
     "exhausted": "33",
     "diverged": "35",
     "running": "36;1",
+    "suspended": "33;1",
     "failed": "31;1",
     "silent": "31",
     "paused": "33",
     "queued": "34",
     "waiting": "2",
 }
-WITH_LOGS = ("running", "failed", "silent", "paused")
+WITH_LOGS = ("running", "suspended", "failed", "silent", "paused")
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,18 @@ class Page:
 
     def write(self, snapshot: Snapshot) -> str:
         """The whole page."""
-        parts = [self._title(snapshot), *self._matrix(snapshot), *self._lists(snapshot), self._totals(snapshot)]
-        return "\n\n".join(parts) + "\n"
+        parts = [self._title(snapshot), *self._steps(snapshot), *self._matrix(snapshot), *self._lists(snapshot)]
+        return "\n\n".join([*parts, self._totals(snapshot)]) + "\n"
 
     def _title(self, snapshot: Snapshot) -> str:
         moment = datetime.datetime.fromtimestamp(snapshot.at).astimezone().isoformat(" ", "seconds")
         return self._wrap(f"study {snapshot.name}: {snapshot.data}, {snapshot.study.clock} clock; {moment}", "")
+
+    def _steps(self, snapshot: Snapshot) -> list[str]:
+        """How far the data set is that the study waits for."""
+        lines = [f"  {step.what.ljust(8)}  {step.done} of {step.of}" for step in snapshot.steps]
+        lines += [f"    log: {snapshot.data_log}"] if snapshot.data_log else []
+        return ["\n".join(["data set:", *lines])] if lines else []
 
     def _matrix(self, snapshot: Snapshot) -> list[str]:
         """Rows are strategies, columns numbers of workers; as many blocks below each other as the width asks for."""

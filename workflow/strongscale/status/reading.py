@@ -15,16 +15,19 @@ def read(path: Path) -> dict[str, Any] | None:
         value = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
 
 def number(value: Any) -> float | None:
     """A finite number, or None."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < math.inf:
         return None
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        return None
 
 
 def changed_at(path: Path) -> float:
@@ -44,7 +47,9 @@ def last_epoch(path: Path) -> dict[str, float]:
     for line in reversed(lines[1:]):
         row = next(csv.DictReader([lines[0], line]), {})
         try:
-            return {name: float(row[name]) for name in ("epoch", "step", "validation_loss", "time_s")}
+            found = {name: float(row[name]) for name in ("epoch", "step", "validation_loss", "time_s")}
+            if all(0 <= found[name] < math.inf for name in ("epoch", "step", "time_s")):
+                return found
         except (KeyError, TypeError, ValueError):
             continue
     return {}

@@ -1,5 +1,6 @@
 """A study at one moment: the state of each cell, what the waiting ones wait for, the hours spent and to come."""
 
+import math
 import statistics
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
@@ -9,7 +10,10 @@ from typing import Any
 from strongscale.cells import Cell, all_cells, edge_cells, is_rate_name
 from strongscale.config import SEQUENTIAL, SequentialEpochs, Study
 from strongscale.errors import UserError
+from strongscale.scheduler.states import read as read_states
 from strongscale.schema import build
+from strongscale.status import planned
+from strongscale.status.planned import Step
 from strongscale.status.reading import read
 from strongscale.status.state import FINISHED, STATES, CellStatus, state_of
 
@@ -35,6 +39,9 @@ class Snapshot:
     study: Study
     at: float
     cells: tuple[CellStatus, ...]
+    steps: tuple[Step, ...] = ()
+    """Towards its data set, where the study waits for that."""
+    data_log: str | None = None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -48,7 +55,7 @@ class Snapshot:
         spent = {one.cell: one.ranks * (one.lived_s or 0.0) / 3600 for one in self.cells}
         finished = [one for one in self.cells if one.state in FINISHED]
         return Hours(
-            unit=_unit(self.study, [one.device for one in finished if one.device]),
+            unit=_unit(self.study, {one.device.partition(":")[0] for one in self.cells if one.device}),
             spent=sum(spent.values()),
             num_unknown=sum(one.lived_s is None for one in finished),
             to_come=_to_come(self.cells, spent),
@@ -56,12 +63,15 @@ class Snapshot:
 
 
 def take(folder: Path, now: float) -> Snapshot:
-    """Look at a study's folder; one without a study in it is a `UserError`."""
+    """Look at a study's folder; one without a study in it is a `UserError`, if config.yaml knows none of that name."""
+    if not (folder / "study.json").exists():
+        return _not_begun(folder, now)
     name, data, study = _read_study(folder)
+    states = read_states(folder.parent.parent)
     found = {}
     for cell in all_cells(name, study):
         # the folder may have been renamed since
-        found[cell] = state_of(study, cell, folder / Path(cell.folder).relative_to(name), now)
+        found[cell] = state_of(study, cell, folder / Path(cell.folder).relative_to(name), now, states)
     cells = (
         replace(one, words=_waits_for(study, one.cell, folder, found))
         if one.state == "waiting" and not (one.folder / "cell.json").exists()
@@ -71,11 +81,23 @@ def take(folder: Path, now: float) -> Snapshot:
     return Snapshot(name=name, data=data, study=study, at=now, cells=tuple(cells))
 
 
+def _not_begun(folder: Path, now: float) -> Snapshot:
+    """A study whose data set is being made, or whose settings are about to be written."""
+    name, study, dataset_name, dataset = planned.find(folder)
+    place = folder.parent / "datasets" / dataset_name
+    steps = planned.steps(place, dataset)
+    data = f"data set {dataset_name}" + ("" if steps[-1].done else ", not made yet")
+    cells = (
+        state_of(study, cell, folder / Path(cell.folder).relative_to(name), now) for cell in all_cells(name, study)
+    )
+    found = tuple(replace(one, words="for the data set") if one.state == "waiting" else one for one in cells)
+    log = planned.newest_log(place)
+    return Snapshot(name=name, data=data, study=study, at=now, cells=found, steps=steps, data_log=log)
+
+
 def _read_study(folder: Path) -> tuple[str, str, Study]:
     path = folder / "study.json"
-    raw = read(path)
-    if raw is None:
-        raise UserError(f"{folder}: no study, for it has no study.json; allowed: a folder like results/paper")
+    raw = read(path) or {}
     if not isinstance(raw.get("name"), str):
         raise UserError(f"{path}: not a study's settings; run the workflow again")
     settings = {key: value for key, value in raw.items() if key not in ("name", "dataset_provenance")}
@@ -110,14 +132,20 @@ def _waits_for_network(study: Study, folder: Path) -> str:
     return "to be started"
 
 
-def _unit(study: Study, devices: list[str]) -> str:
-    """On the wall clock a rank has a GPU, unless the settings or the results say otherwise."""
-    on_gpus = all(device.startswith("GPU") for device in devices)
-    return "GPU-hours" if study.clock == "wall" and study.training.device != "cpu" and on_gpus else "rank-hours"
+def _unit(study: Study, kinds: set[str]) -> str:
+    """Of ranks x hours: on the wall clock a rank has a device of its own, whose kind the runs tell, or the settings."""
+    wanted = {"cpu": {"CPU"}, "cuda": {"GPU"}, "auto": set()}[study.training.device]
+    units = {"GPU": "GPU-hours", "CPU": "core-hours" if study.training.threads == 1 else "rank-hours"}
+    kinds = kinds or wanted
+    return units.get(next(iter(kinds)), "rank-hours") if study.clock == "wall" and len(kinds) == 1 else "rank-hours"
 
 
 def _to_come(cells: tuple[CellStatus, ...], spent: dict[Cell, float]) -> float | None:
-    """By the median of the finished cells of the same strategy, else of all."""
+    """By the median of the finished cells of the same strategy, else of all; but a run takes no longer than its epochs.
+
+    One that has run for longer than that median is compared with those that took longer still; if none did, all its
+    epochs are to come.
+    """
     finished: dict[str, list[float]] = defaultdict(list)
     for one in cells:
         if one.state in FINISHED and one.lived_s is not None:
@@ -128,8 +156,11 @@ def _to_come(cells: tuple[CellStatus, ...], spent: dict[Cell, float]) -> float |
     total = 0.0
     for one in cells:
         if one.state not in FINISHED:
-            left = max(0.0, statistics.median(finished.get(_line(one.cell)) or together) - spent[one.cell])
-            total += left if one.left_s is None else min(left, one.ranks * one.left_s / 3600)
+            most = math.inf if one.left_s is None else one.ranks * one.left_s / 3600
+            alike = finished.get(_line(one.cell)) or together
+            longer = [hours for hours in alike if hours > spent[one.cell]]
+            left = statistics.median(longer) - spent[one.cell] if longer else most
+            total += min(left, most) if most < math.inf or longer else statistics.median(alike)
     return total
 
 
@@ -157,5 +188,6 @@ def as_table(snapshot: Snapshot) -> dict[str, Any]:
         "at": snapshot.at,
         "states": snapshot.counts,
         "hours": vars(snapshot.hours),
+        "steps": [vars(step) for step in snapshot.steps],
         "cells": cells,
     }

@@ -1,6 +1,7 @@
 """The state of one cell, from the files in its folder."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +9,20 @@ from strongscale.cells import Cell, num_ranks, own_part
 from strongscale.config import Study
 from strongscale.failure import NAME as FAILURE
 from strongscale.failure import reason
+from strongscale.scheduler.submission import jobs_of
 from strongscale.status.reading import benchmark_s, changed_at, checkpoint_epoch, last_epoch, number, read
+from strongscale.status.whereabouts import AT_WORK, SUSPENDED, UNKNOWN, Owner, Told, process_state, read_owner, told_of
 
 FINISHED = ("converged", "exhausted", "diverged")
-STATES = (*FINISHED, "running", "failed", "silent", "paused", "queued", "waiting")
+STATES = (*FINISHED, "running", "suspended", "failed", "silent", "paused", "queued", "waiting")
 
 # A heartbeat comes every second, but a network file system may show it a minute late, and a step may take long.
 SILENT_AFTER_S = 120.0
 SILENT_AFTER_STEPS = 6
 # A rank may die of another's failure a little later, its heart still beating.
 LAST_BEATS_S = 6.0
+# With a heart that beat just now, a process that isn't found is one of another machine of the same name.
+STILL_WARM_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +67,15 @@ class Files:
     epoch: dict[str, float]
     epoch_at: float
     failed_at: float
-    job: dict[str, Any]
+    jobs: list[dict[str, Any]]
+    """Those that were submitted, the last one first."""
     settings: dict[str, Any] | None
     result: dict[str, Any] | None
+    owner: Owner | None
+    """Of the lock."""
+    process: str | None
+    states: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What the scheduler last said, by job."""
 
     @property
     def beat_at(self) -> float:
@@ -72,15 +83,45 @@ class Files:
         return number(self.heartbeat.get("at")) or 0.0
 
     @property
+    def last_job(self) -> dict[str, Any]:
+        """The job that was submitted last."""
+        return self.jobs[0] if self.jobs else {}
+
+    @property
     def submitted_at(self) -> float:
-        """When the job was handed to the scheduler."""
-        return number(self.job.get("submitted_at")) or 0.0
+        """When that was handed to the scheduler."""
+        return number(self.last_job.get("submitted_at")) or 0.0
+
+    @property
+    def job_at_work(self) -> dict[str, Any]:
+        """The job that holds the lock, which need not be the last one."""
+        owners = self.owner and self.owner.job
+        return next((job for job in self.jobs if job["id"] == owners), self.last_job if not owners else {"id": owners})
+
+    @property
+    def told(self) -> Told | None:
+        """What the scheduler last said of that job."""
+        return told_of(self.job_at_work.get("id"), self.states)
+
+    def is_at_work(self, now: float) -> bool:
+        """Whether the lock's owner is known to be there still, however silent."""
+        is_there = self.told is not None and self.told.state in (*AT_WORK, *SUSPENDED) and self.told.is_fresh(now)
+        return self.has_lock and (self.process in ("alive", "stopped") or (is_there and self.owner_has_job))
+
+    @property
+    def owner_has_job(self) -> bool:
+        """Whether the lock tells its owner's job."""
+        return self.owner is not None and self.owner.job is not None
 
 
-def read_files(folder: Path) -> Files:
+def read_files(folder: Path, states: Mapping[str, Mapping[str, Any]]) -> Files:
     """Read the folder; the result last, so that a run that ends meanwhile is seen to have ended."""
     lock = folder / "lock"
+    owner = read_owner(lock)
     return Files(
+        owner=owner,
+        process=process_state(owner),
+        states=states,
         folder=folder,
         has_lock=lock.exists(),
         locked_at=changed_at(lock),
@@ -88,22 +129,24 @@ def read_files(folder: Path) -> Files:
         epoch=last_epoch(folder / "epochs.csv"),
         epoch_at=changed_at(folder / "epochs.csv"),
         failed_at=changed_at(folder / FAILURE),
-        job=read(folder / "job.json") or {},
+        jobs=jobs_of(folder),
         settings=read(folder / "cell.json"),
         result=read(folder / "result.json"),
     )
 
 
-def state_of(study: Study, cell: Cell, folder: Path, now: float) -> CellStatus:
-    """What is going on in a cell's folder; `now` is Unix time in seconds."""
-    files = read_files(folder)
+def state_of(
+    study: Study, cell: Cell, folder: Path, now: float, states: Mapping[str, Mapping[str, Any]] | None = None
+) -> CellStatus:
+    """What is going on in a cell's folder; `now` is Unix time in seconds, `states` what the scheduler said of jobs."""
+    files = read_files(folder, states or {})
     facts = _facts(study, cell, files)
     if files.result is not None:
         return _ended(cell, files, facts)
     if files.failed_at and files.failed_at + LAST_BEATS_S >= files.beat_at and files.failed_at >= files.submitted_at:
         return CellStatus(state="failed", words=reason(folder), **facts)
-    if files.submitted_at > max(files.beat_at, files.failed_at, files.locked_at):
-        return CellStatus(state="queued", words=_queued(files, now), **facts)
+    if files.submitted_at > max(files.beat_at, files.failed_at, files.locked_at) and not files.is_at_work(now):
+        return _submitted(files, facts, now)
     if files.has_lock:
         return _at_work(files, facts, now)
     if files.beat_at:  # the lock goes when a run leaves in order; of a killed one it stays
@@ -116,10 +159,11 @@ def _facts(study: Study, cell: Cell, files: Files) -> dict[str, Any]:
     own = own_part(study, cell.strategy).training
     settings = (files.settings or {}).get("training")
     training: dict[str, Any] = settings if isinstance(settings, dict) else {}
-    names = {name: str(files.job[key]) for name, key in (("scheduler", "scheduler"), ("job", "id")) if key in files.job}
+    job = files.job_at_work if files.has_lock else files.last_job
+    names = {name: str(job[key]) for name, key in (("scheduler", "scheduler"), ("job", "id")) if key in job}
     logs = [str(files.folder / "train.log")]
-    if isinstance(files.job.get("log"), str):
-        logs.append(files.job["log"])
+    if isinstance(job.get("log"), str):
+        logs.append(job["log"])
     return {
         "cell": cell,
         "folder": files.folder,
@@ -127,9 +171,18 @@ def _facts(study: Study, cell: Cell, files: Files) -> dict[str, Any]:
         "lived_s": number(files.heartbeat.get("lived_s")),
         "max_epochs": int(number(training.get("max_epochs")) or own.max_epochs),
         "target": number(training.get("target", own.target)),
+        "device": _device(files.heartbeat),
         "logs": tuple(logs),
         **names,
     }
+
+
+def _device(heartbeat: dict[str, Any]) -> str | None:
+    """What an attempt that hasn't ended yet runs on, as far as its heartbeat tells."""
+    history = heartbeat.get("history")
+    last = history[-1] if isinstance(history, list) and history else heartbeat
+    device = last.get("device") if isinstance(last, dict) else None
+    return device if isinstance(device, str) else None
 
 
 def _ended(cell: Cell, files: Files, facts: dict[str, Any]) -> CellStatus:
@@ -163,18 +216,17 @@ def _at_work(files: Files, facts: dict[str, Any], now: float) -> CellStatus:
     epoch, lived_s = files.epoch, facts["lived_s"] or 0.0
     step_s = lived_s / epoch["step"] if epoch.get("step") else 0.0
     age_s = now - max(files.beat_at, files.locked_at)
-    if age_s > max(SILENT_AFTER_S, SILENT_AFTER_STEPS * step_s):
-        words = (
-            f"no sign of life for {duration(age_s)}: killed, out of memory, or its node lost; "
-            f"Snakemake starts it again, from {_start(files.folder)}"
-        )
-        return CellStatus(state="silent", words=words, **facts)
-    attempt = int(number(files.heartbeat.get("attempts")) or 1)
+    if words := _suspended(files, now):
+        return CellStatus(state="suspended", words=words + _second(files), epoch=_epoch(files), **facts)
+    is_silent = age_s > max(SILENT_AFTER_S, SILENT_AFTER_STEPS * step_s)
+    if is_silent or (files.process == "gone" and age_s > STILL_WARM_S):
+        words = f"no sign of life for {duration(age_s)}: {_silent(files, now)}"
+        return CellStatus(state="silent", words=words + _second(files), **facts)
+    attempt = _attempt(int(number(files.heartbeat.get("attempts")) or 1)) + _second(files)
     if files.locked_at > files.beat_at:
-        return CellStatus(state="running", words=f"starting from {_start(files.folder)}", **facts)
+        return CellStatus(state="running", words=f"starting from {_start(files.folder)}{_second(files)}", **facts)
     if not epoch:
-        words = f"epoch 1 of {facts['max_epochs']}{_attempt(attempt)}"
-        return CellStatus(state="running", words=words, epoch=0, **facts)
+        return CellStatus(state="running", words=f"epoch 1 of {facts['max_epochs']}{attempt}", epoch=0, **facts)
     done = int(epoch["epoch"])
     lost_s = number(files.heartbeat.get("lost_s")) or 0.0
     since_s = max(0.0, files.beat_at - files.epoch_at)  # of the epoch that isn't done
@@ -189,23 +241,85 @@ def _at_work(files: Files, facts: dict[str, Any], now: float) -> CellStatus:
     return _with_words(running, epoch["validation_loss"], attempt)
 
 
-def _with_words(running: CellStatus, validation_loss: float, attempt: int) -> CellStatus:
+def _epoch(files: Files) -> int | None:
+    return int(files.epoch["epoch"]) if files.epoch else None
+
+
+def _suspended(files: Files, now: float) -> str:
+    """Who has suspended the run, and who lets it go on; nothing if nobody is known to have."""
+    if files.process == "stopped" and files.owner:
+        process = files.owner.process
+        told = files.told
+        if told is None or told.state not in SUSPENDED:
+            return f"its process {process} on this machine is stopped; kill -CONT {process} lets it go on"
+    told = files.told
+    if told and told.state in SUSPENDED and told.at > files.beat_at and told.is_fresh(now):
+        return f"by the scheduler, job {told.job} ({told.state}, said {duration(now - told.at)} ago); {told.in_words}"
+    return ""
+
+
+def _silent(files: Files, now: float) -> str:
+    """What is known of a run that gives no sign of life, and no more than that."""
+    goes_on, told = f"started again, it goes on from {_start(files.folder)}", files.told
+    if files.process == "gone":
+        return f"its process is gone (killed, or out of memory); {goes_on}"
+    if files.process == "alive":
+        return "its process is still there, on this machine: in a long step, or stuck"
+    if told and told.has_ended:
+        return f"job {told.job} has ended ({told.state}); {goes_on}"
+    if told and told.state in UNKNOWN:
+        return f"the scheduler has lost job {told.job} out of sight ({told.state}); {goes_on}"
+    if told and told.state in AT_WORK and told.is_fresh(now):
+        return (
+            f"though the scheduler called job {told.job} running {duration(now - told.at)} ago: in a long step, stuck, "
+            "or its files come late"
+        )
+    where = f" (host {files.owner.host}, process {files.owner.process})" if files.owner else ""
+    return f"why can't be seen from here{where}; {goes_on}"
+
+
+def _second(files: Files) -> str:
+    """That another job waits for this one to end."""
+    last, ours = files.last_job, files.job_at_work
+    is_other = files.owner_has_job and last.get("id") != ours.get("id")
+    told = told_of(last.get("id"), files.states)
+    if not is_other or files.submitted_at < files.locked_at or (told and told.has_ended):
+        return ""
+    return f"; job {last.get('id')}, submitted later, waits for it"
+
+
+def _with_words(running: CellStatus, validation_loss: float, more: str) -> CellStatus:
     words = f"epoch {running.epoch} of {running.max_epochs}, validation {validation_loss:.6f}"
     if running.target is not None:
         words += f" (target {running.target:.6f})"
     if running.epoch_s is not None and running.left_s is not None:
         words += f", {duration(running.epoch_s)} an epoch, at most {duration(running.left_s)} left"
-    return replace(running, words=words + _attempt(attempt))
+    return replace(running, words=words + more)
 
 
 def _attempt(attempt: int) -> str:
     return f", attempt {attempt}" if attempt > 1 else ""
 
 
-def _queued(files: Files, now: float) -> str:
-    scheduler, job = files.job.get("scheduler", "scheduler"), files.job.get("id", "?")
-    words = f"{scheduler} job {job}, submitted {duration(now - files.submitted_at)} ago"
-    return words + (f", goes on from {_start(files.folder)}" if files.beat_at else "")
+def _submitted(files: Files, facts: dict[str, Any], now: float) -> CellStatus:
+    """A job that was submitted and has given no sign of life: in the queue, as far as the scheduler says nothing else."""
+    job = files.last_job
+    scheduler, number_ = job.get("scheduler", "scheduler"), job["id"]
+    told, ago = told_of(number_, files.states), duration(now - files.submitted_at)
+    facts = facts | {"job": number_, "scheduler": scheduler}
+    if told and told.at >= files.submitted_at:
+        if told.state in SUSPENDED and told.is_fresh(now):
+            words = f"by the scheduler, job {number_} ({told.state}), before it began; {told.in_words}"
+            return CellStatus(state="suspended", words=words, **facts)
+        if told.state in AT_WORK and told.is_fresh(now):
+            words = f"{scheduler} job {number_} runs, as was told {duration(now - told.at)} ago; no rank has begun yet"
+            return CellStatus(state="running", words=words, **facts)
+        if told.has_ended:
+            words = f"{scheduler} job {number_} has ended ({told.state}) before a rank began; see its log"
+            return CellStatus(state="failed", words=words, **facts)
+    words = f"{scheduler} job {number_}, submitted {ago} ago"
+    words += f", goes on from {_start(files.folder)}" if files.beat_at else ""
+    return CellStatus(state="queued", words=words, **facts)
 
 
 def _start(folder: Path) -> str:

@@ -4,21 +4,30 @@ import importlib
 import inspect
 import pkgutil
 
+from strongscale.errors import UserError
 from strongscale.strategies.base import Strategy
 
 
-def kinds() -> dict[str, type[Strategy]]:
-    """Every strategy of this folder, by its file's name."""
-    names = [module.name for module in pkgutil.iter_modules(__path__) if module.name != "base"]
-    return {name: _strategy_in(name) for name in names}
+def names() -> list[str]:
+    """The strategies there are, by their files; none is imported, so that a broken one is the matter of those who name it."""
+    return [module.name for module in pkgutil.iter_modules(__path__) if module.name != "base"]
 
 
-def _strategy_in(name: str) -> type[Strategy]:
+def named(name: str) -> type[Strategy]:
+    """The strategy of that file, which alone is imported."""
+    if name not in names():
+        raise UserError(f"no strategy {name!r}; allowed: {', '.join(names())}")
     module = importlib.import_module(f"{__name__}.{name}")
     found = [
         cls
         for _, cls in inspect.getmembers(module, inspect.isclass)
         if cls.__module__ == module.__name__ and issubclass(cls, Strategy)
     ]
-    assert len(found) == 1, f"{module.__file__} must define exactly one Strategy, it defines {len(found)}"
+    if len(found) != 1:
+        raise UserError(f"{module.__file__}: must define exactly one Strategy, it defines {len(found)}")
     return found[0]
+
+
+def kinds() -> dict[str, type[Strategy]]:
+    """Every strategy of this folder, by its file's name."""
+    return {name: named(name) for name in names()}

@@ -24,6 +24,7 @@ from strongscale.data.dataset import central_section
 from strongscale.data.inspect import cube_affine, voxel_sizes_mm, write_cube_nifti
 from strongscale.errors import UserError
 from strongscale.files import atomic, read_json, write_json
+from strongscale.finished import read_settings
 from strongscale.models.deepdensity import DeepDensity
 from strongscale.reconstruct import trained_model
 from strongscale.schema import build
@@ -31,7 +32,7 @@ from strongscale.synthesis import figures, novelty
 from strongscale.synthesis.distances import distinct
 from strongscale.synthesis.novelty import Novelty
 from strongscale.synthesis.sampling import Drawn, draw
-from strongscale.train import read_samples, read_settings
+from strongscale.train import read_samples
 
 log = logging.getLogger(__name__)
 

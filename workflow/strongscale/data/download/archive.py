@@ -17,6 +17,7 @@ GIGABYTE = 10**9
 MOST_GROWTH = 10
 KNOWN_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
 ENCRYPTED = 0x1
+SCANS = (".mhd", ".raw", ".zraw")
 
 
 def require_space(folder: Path, needed_bytes: int, purpose: str) -> None:
@@ -34,6 +35,10 @@ def unpack(archive: Path, target: Path, work: Path) -> None:
     temporary = work / target.name
     with _opened(archive, target) as opened:
         members = _plan(opened, archive, target)
+        if not any(path.suffix in SCANS for path in members):
+            raise UserError(
+                f"{archive}: {len(members)} files and no scans in it; get another by hand and remove this one"
+            )
         require_space(work, sum(info.file_size for info in members.values()), f"unpacking {archive.name}")
         try:
             temporary.mkdir()

@@ -133,11 +133,17 @@ def write_plan(plan: ScanPlan, settings: Phantom, folder: Path) -> None:
 
 
 def write_subset(settings: Phantom, subset: str, folder: Path) -> None:
-    """Write every scan of a subset; scans are dealt to the subsets in turn."""
+    """Write every scan of a subset, and no other is left there; scans are dealt to the subsets in turn."""
     names = [f"subset{number}" for number in range(settings.subsets)]
     if subset not in names:
         raise UserError(f"--subset: {subset} is not allowed; allowed: {', '.join(names)}")
     counts = nodules_per_scan(settings)
+    written = set()
     for index in range(names.index(subset), settings.scans, settings.subsets):
-        write_plan(plan_scan(settings, index, int(counts[index])), settings, folder)
+        plan = plan_scan(settings, index, int(counts[index]))
+        write_plan(plan, settings, folder)
+        written.add(plan.seriesuid)
         log.info("%s: scan %d of %d", subset, index + 1, settings.scans)
+    for path in (*folder.glob("*.mhd"), *folder.glob("*.raw")):  # of earlier settings
+        if path.stem not in written:
+            path.unlink()

@@ -47,7 +47,9 @@ def main(arguments: list[str]) -> None:
         orientation = "Seen from the feet: the patient's front is up, the patient's left is on the right"
         save(montage(data.cubes_NDHW, data.manifest, window_hu), options.output, "montage", f"{label}. {orientation}")
     write_csv(options.output / "duplicates.csv", records(duplicates.pairs), columns=duplicates.pairs.columns.tolist())
-    write_page(options.output / "quality", f"Quality of the data set {data.name}", sections(data, duplicates, checks))
+    pictures = [("Distributions", options.output / "quality.png"), ("Cubes", options.output / "montage.png")]
+    title = f"Quality of the data set {data.name}"
+    write_page(options.output / "quality", title, sections(data, duplicates, checks), pictures)
     for check in checks:
         if not check.holds:
             log.warning("%s: not so (%s)", check.name, check.found)

@@ -1,5 +1,6 @@
 """The page on a data set's quality: what was checked, and the numbers behind it, as Markdown and HTML."""
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ body { font: 15px/1.5 sans-serif; margin: 1.5em; max-width: 70em }
 table { border-collapse: collapse; border-top: 2px solid; border-bottom: 2px solid; margin: 1em 0 }
 th { border-bottom: 1px solid; text-align: left }
 th, td { padding: .3em .8em; vertical-align: top }
+img { max-width: 100% }
 </style></head><body>
 <h1>{{ title }}</h1>
 {% for section in sections %}
@@ -31,6 +33,9 @@ th, td { padding: .3em .8em; vertical-align: top }
 <tr>{% for name in section.rows[0] %}<th>{{ name }}</th>{% endfor %}</tr>
 {% for row in section.rows %}<tr>{% for value in row.values() %}<td>{{ value }}</td>{% endfor %}</tr>
 {% endfor %}</table>{% endif %}
+{% endfor %}
+{% for heading, content in pictures %}<h2>{{ heading }}</h2>
+<img alt="{{ heading }}" src="data:image/png;base64,{{ content }}">
 {% endfor %}
 </body></html>
 """
@@ -45,8 +50,11 @@ class Section:
     rows: Sequence[dict[str, str]] = field(default=())
 
 
-def write_page(path: Path, title: str, sections: Sequence[Section]) -> None:
-    """Write `path` with the suffixes .md and .html; the latter needs no other file."""
+def write_page(path: Path, title: str, sections: Sequence[Section], pictures: Sequence[tuple[str, Path]] = ()) -> None:
+    """Write `path` with the suffixes .md and .html; the latter needs no other file.
+
+    `pictures` are PNG files beside it, with their headings.
+    """
     parts = [f"# {title}"]
     for section in sections:
         parts += [f"## {section.heading}"] if section.heading else []
@@ -54,11 +62,14 @@ def write_page(path: Path, title: str, sections: Sequence[Section]) -> None:
         if section.rows:
             cells = pd.DataFrame(section.rows).map(lambda text: text.replace("|", r"\|"))
             parts.append(cells.to_markdown(index=False, disable_numparse=True))
+    for heading, picture in pictures:
+        parts += [f"## {heading}", f"![{heading}]({picture.name})"]
     write_text(path.with_suffix(".md"), "\n\n".join(parts) + "\n")
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    page = environment.from_string(_HTML).render(title=title, sections=sections)
+    shown = [(heading, base64.b64encode(picture.read_bytes()).decode()) for heading, picture in pictures]
+    page = environment.from_string(_HTML).render(title=title, sections=sections, pictures=shown)
     write_text(path.with_suffix(".html"), page)
 
 

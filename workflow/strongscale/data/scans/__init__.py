@@ -9,7 +9,7 @@ from pathlib import Path
 from strongscale.data.scans.dicom import is_dicom, list_series, open_dicom
 from strongscale.data.scans.metaimage import open_metaimage
 from strongscale.data.scans.nifti import RAS_TO_LPS, open_nifti
-from strongscale.data.scans.scan import Scan
+from strongscale.data.scans.scan import Scan, blamed_on
 from strongscale.errors import UserError
 
 __all__ = ["RAS_TO_LPS", "Scan", "find_scans", "open_scan"]
@@ -27,12 +27,15 @@ KINDS = f"{', '.join(OPENERS)} or DICOM files"
 
 def open_scan(path: Path) -> Scan:
     """Open a scan without reading its voxels: a file, or one DICOM series by its folder or one of its files."""
-    if not path.exists():
-        raise UserError(f"{path}: no such file; copy the scan anew")
-    ending = _ending(path)
-    if ending is None and not path.is_dir() and not is_dicom(path):
-        raise UserError(f"{path}: not a known kind of scan; use {KINDS}")
-    return OPENERS[ending](path) if ending else open_dicom(path)
+    with blamed_on(path, "can't be read"):
+        if not path.exists():
+            raise UserError(f"{path}: no such file; copy the scan anew")
+        ending = _ending(path)
+        if ending is None and not path.is_dir() and not is_dicom(path):
+            raise UserError(f"{path}: not a known kind of scan; use {KINDS}")
+        if ending and not path.is_file():  # opening a pipe would wait for ever
+            raise UserError(f"{path}: not a plain file; put the scan itself there, or remove it")
+        return OPENERS[ending](path) if ending else open_dicom(path)
 
 
 def find_scans(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:

@@ -1,6 +1,5 @@
 """DICOM series: the slices of one scan, a file each, put in order by where they lie in the patient."""
 
-import struct
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +10,13 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.pixels.utils import pixel_array
 
-from strongscale.data.scans.scan import Scan
+from strongscale.data.scans.scan import Scan, blamed_on
 from strongscale.errors import UserError
 
 TAGS = [
     "SOPClassUID",
     "SeriesInstanceUID",
+    "Modality",
     "ImageType",
     "NumberOfFrames",
     "SamplesPerPixel",
@@ -33,18 +33,6 @@ TAGS = [
 ]
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 ENDINGS = (".dcm", ".ima", ".dicom")
-UNREADABLE = (  # what pydicom and its decoders raise for torn files
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    KeyError,
-    RuntimeError,
-    struct.error,
-    pydicom.errors.InvalidDicomError,
-    pydicom.errors.BytesLengthException,
-)
 EVEN_MM, EVEN_FRACTION = 0.01, 0.1  # how much gaps may differ, whichever is more: positions come rounded to 0.1 mm
 
 
@@ -63,11 +51,8 @@ class Slice:
 
     def read(self) -> NDArray[Any]:
         """Its intensities (J, I), in HU: whole numbers if they fit, else floats."""
-        try:
+        with blamed_on(self.path, "its pixels can't be read"):
             stored = pixel_array(self.path)
-        except UNREADABLE as error:
-            reason = " ".join(str(error).split())  # decoders tell theirs in several lines
-            raise UserError(f"{self.path}: its pixels can't be read ({reason}); copy it anew") from None
         if stored.shape != self.shape[::-1]:
             raise UserError(f"{self.path}: {stored.shape[::-1]} pixels, but its header says {self.shape}; copy it anew")
         # Bits above those that count may hold an overlay; shifting there and back also keeps the sign.
@@ -106,13 +91,14 @@ def list_series(folder: Path) -> tuple[dict[str, dict[Path, pydicom.Dataset]], l
     torn: list[str] = []
     for path in sorted(folder.iterdir()):
         try:
-            if not is_dicom(path):
-                continue
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=TAGS, force=True)
-            seriesuid = header.get("SeriesInstanceUID")
-            is_image = "Rows" in header or header.get("SOPClassUID") == CT_IMAGE
-        except UNREADABLE as error:
-            torn.append(f"{path}: can't be read as DICOM ({error}); copy it anew or remove it")
+            with blamed_on(path, "can't be read as DICOM", "copy it anew or remove it"):
+                if not is_dicom(path):
+                    continue
+                header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=TAGS, force=True)
+                seriesuid = header.get("SeriesInstanceUID")
+                is_image = "Rows" in header or header.get("SOPClassUID") == CT_IMAGE
+        except UserError as fault:
+            torn.append(str(fault))
             continue
         if seriesuid and is_image:
             series[str(seriesuid)][path] = header
@@ -143,6 +129,8 @@ def _is_localizer(header: pydicom.Dataset) -> bool:
 
 
 def _read_slice(path: Path, header: pydicom.Dataset) -> Slice:
+    if (modality := header.get("Modality") or "CT") != "CT":
+        raise UserError(f"{path}: modality {modality}, not CT: its intensities aren't HU; use a CT series")
     if int(header.get("NumberOfFrames") or 1) > 1:
         raise UserError(f"{path}: several frames in one DICOM file aren't supported; export one file a slice")
     if int(header.get("SamplesPerPixel") or 1) != 1:
@@ -181,7 +169,7 @@ def _numbers(path: Path, header: pydicom.Dataset, keyword: str, count: int) -> N
     try:
         value = header.get(keyword)
         numbers = np.array([] if value is None else value, dtype=float).ravel()
-    except UNREADABLE:
+    except Exception:  # pydicom converts a value where it is asked for, and may raise anything for a torn one
         numbers = np.empty(0)
     if len(numbers) != count or not np.isfinite(numbers).all():
         noun = "a number" if count == 1 else f"{count} numbers"

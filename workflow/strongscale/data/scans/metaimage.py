@@ -77,7 +77,7 @@ def open_metaimage(path: Path) -> Scan:
     size_i, size_j, size_k = (int(size) for size in numbers["DimSize"])
     big_endian = _boolean(path, values, "BinaryDataByteOrderMSB")
     dtype = np.dtype(ELEMENT_TYPES[values["ElementType"]]).newbyteorder(">" if big_endian else "<")
-    return Scan(
+    scan = Scan(
         path=path,
         shape=(size_i, size_j, size_k),
         spacing_mm=numbers["ElementSpacing"],
@@ -85,6 +85,8 @@ def open_metaimage(path: Path) -> Scan:
         direction=numbers["TransformMatrix"].reshape(3, 3).T,  # a row of the file is the direction of one grid axis
         voxels=_find_voxels(path, values, num_header_bytes, dtype, (size_i, size_j, size_k)),
     )
+    scan.require_right_angles()
+    return scan
 
 
 def write_scan(

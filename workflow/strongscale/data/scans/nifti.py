@@ -1,7 +1,7 @@
 """NIfTI scans (.nii, .nii.gz), through nibabel, which reads and scales no more than the box it is asked for."""
 
+import gzip
 import math
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,11 @@ from typing import Any
 import nibabel
 import numpy as np
 
-from strongscale.data.scans.scan import Scan
+from strongscale.data.scans.scan import Scan, blamed_on
 from strongscale.errors import UserError
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
+PIECE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -27,17 +28,20 @@ class NiftiVoxels:
 
 
 def open_nifti(path: Path) -> Scan:
-    """Open a NIfTI file without reading its voxels."""
-    try:
+    """Open a NIfTI file without keeping its voxels; a compressed one is read to its end, where its checksum stands."""
+    with blamed_on(path, "can't be read as NIfTI"):
         image: Any = nibabel.load(path)
-    except (nibabel.filebasedimages.ImageFileError, ValueError, OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: can't be read as NIfTI ({error}); copy it anew") from None
-    _refuse_unsupported(path, image)
+        _refuse_unsupported(path, image)
+        _refuse_zero_spacing(path, image)
+    with blamed_on(path, "its voxels can't be read"):
+        _check_length(path, image)
     axes_mm = RAS_TO_LPS @ image.affine[:3, :3]
     spacing_mm = np.linalg.norm(axes_mm, axis=0)
     direction = axes_mm / np.where(spacing_mm > 0, spacing_mm, 1)
     voxels = NiftiVoxels(image.dataobj)
-    return Scan(path, image.shape[:3], spacing_mm, RAS_TO_LPS @ image.affine[:3, 3], direction, voxels)
+    scan = Scan(path, image.shape[:3], spacing_mm, RAS_TO_LPS @ image.affine[:3, 3], direction, voxels)
+    scan.require_right_angles()
+    return scan
 
 
 def _refuse_unsupported(path: Path, image: Any) -> None:
@@ -59,7 +63,33 @@ def _refuse_unsupported(path: Path, image: Any) -> None:
     unit = header.get_xyzt_units()[0]
     if unit not in ("mm", "unknown"):
         raise UserError(f"{path}: its unit of length is {unit}; write the scan anew in mm")
-    promised = proxy.offset + math.prod(image.shape) * proxy.dtype.itemsize
-    found = path.stat().st_size
-    if path.suffix == ".nii" and found < promised:
-        raise UserError(f"{path}: {found} bytes, but its header promises {promised}; it was cut short, copy it anew")
+
+
+def _refuse_zero_spacing(path: Path, image: Any) -> None:
+    """Look at the header as it is in the file: nibabel takes 0 for 1 mm."""
+    with nibabel.openers.ImageOpener(str(path)) as file:
+        header = type(image.header).from_fileobj(file, check=False)
+    spacing_mm = header["pixdim"][1:4].astype(float)
+    if not (np.isfinite(spacing_mm).all() and (spacing_mm != 0).all()):
+        raise UserError(f"{path}: pixdim {spacing_mm} mm; three positive numbers are needed, mend it")
+
+
+def _check_length(path: Path, image: Any) -> None:
+    """Refuse a file of another length than its header promises; of a compressed one, the checksums as well.
+
+    Header and voxels are one stream: nothing of it may count before that.
+    """
+    promised = image.dataobj.offset + math.prod(image.shape) * image.dataobj.dtype.itemsize
+    if path.suffix != ".gz":
+        found, how = path.stat().st_size, "bytes"
+    else:
+        found, how = 0, "bytes when decompressed"
+        with gzip.open(path) as stream:
+            while found <= promised and (piece := stream.read(PIECE_BYTES)):
+                found += len(piece)
+    if found > promised:
+        raise UserError(
+            f"{path}: more than {promised} {how}, which its header promises; mend the header or copy the scan anew"
+        )
+    if found < promised:
+        raise UserError(f"{path}: {found} {how}, but its header promises {promised}; it was cut short, copy it anew")
