@@ -8,15 +8,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from strongscale.cells import Cell, CellSettings, all_cells, is_rate_name, own_part, rate_of
-from strongscale.config import NETWORKS, SEQUENTIAL, SequentialEpochs, Study, Training
+from strongscale.config import NETWORKS, SEQUENTIAL, Network, SequentialEpochs, Study, Training
 from strongscale.schema import build, plain
+from strongscale.train import create_strategy
 
 NULL_LOSS = 0.048
 CEILING = 0.0437
 SEQUENTIAL_EPOCHS = 20
 MAX_EPOCHS = 80
+EDGE_EPOCHS = 20
+NUM_TRAINING = 512
 BASE_RATE = 0.003
 DEVICE = "CPU: Intel Xeon Platinum 8488C, 1 thread"
+FIXED_TARGET = {"learning_rate": BASE_RATE, "target": 0.0056, "max_epochs": MAX_EPOCHS}
+MEASURED = Network(latency_s=1e-5, bandwidth_bytes_per_s=2e9, workers_per_host=None)
 WEAK_SLOWDOWN = {1: 1.0, 2: 1.05, 4: 1.6, 8: 2.8, 16: 3.2, 32: 3.6}
 WARMUP_SLOWDOWN = {1: 1.0, 2: 1.1, 4: 1.3}
 
@@ -45,11 +50,13 @@ def epoch_s(workers: int, seed: int = 1) -> float:
 def converged(cell: Cell, slowdown: float = 1.0) -> Outcome:
     epochs = math.ceil(SEQUENTIAL_EPOCHS * slowdown)
     losses = tuple(loss(SEQUENTIAL_EPOCHS * epoch / epochs, cell.seed) for epoch in range(1, epochs + 1))
-    return Outcome("converged", losses, epoch_s(cell.workers, cell.seed))
+    status = "exhausted" if is_rate_name(cell.strategy) else "converged"  # a try at another rate has no target
+    return Outcome(status, losses, epoch_s(cell.workers, cell.seed))
 
 
 def exhausted(cell: Cell) -> Outcome:
-    losses = tuple(0.001 + loss(epoch / 10, cell.seed) for epoch in range(1, MAX_EPOCHS + 1))
+    num_epochs = EDGE_EPOCHS if is_rate_name(cell.strategy) else MAX_EPOCHS
+    losses = tuple(0.001 + loss(epoch / 10, cell.seed) for epoch in range(1, num_epochs + 1))
     return Outcome("exhausted", losses, epoch_s(cell.workers, cell.seed))
 
 
@@ -65,7 +72,7 @@ def as_in_the_paper(cell: Cell) -> Outcome:
     """Every claim of the paper holds."""
     if is_rate_name(cell.strategy):
         trains = rate_of(cell.strategy) <= BASE_RATE
-        return replace(converged(cell), status="exhausted") if trains else collapsed(cell)
+        return converged(cell) if trains else collapsed(cell)
     if cell.strategy in (SEQUENTIAL, "strong"):
         return converged(cell)
     if cell.strategy == "weak":
@@ -96,7 +103,7 @@ def paper_study(**changes: object) -> Study:
             "target": {"sequential_epochs": SEQUENTIAL_EPOCHS},
             "max_epochs": MAX_EPOCHS,
         },
-        "edge": {"rates": [0.001, 0.002, 0.003, 0.0042, 0.006], "epochs": 20},
+        "edge": {"rates": [0.001, 0.002, 0.003, 0.0042, 0.006], "epochs": EDGE_EPOCHS},
     }
     return build(Study, {**raw, **changes}, "study")
 
@@ -106,6 +113,10 @@ def write_study(results: Path, study: Study, script: Script = as_in_the_paper, n
     folder.mkdir(parents=True)
     raw = {**plain(study), "name": name, "dataset_provenance": "phantom scans, seed 1"}
     (folder / "study.json").write_text(json.dumps(raw))
+    if study.training.learning_rate == "edge":
+        (folder / "learning_rate.json").write_text(json.dumps({"learning_rate": BASE_RATE}))
+    if study.network == "measured":
+        (folder / "network.json").write_text(json.dumps(plain(MEASURED)))
     for cell in all_cells(name, study):
         write_cell(results, study, cell, script(cell))
     return folder
@@ -122,8 +133,10 @@ def write_cell(results: Path, study: Study, cell: Cell, outcome: Outcome) -> Non
 
 def settings_of(study: Study, cell: Cell) -> CellSettings:
     entry = study.strategies.get(cell.strategy)
-    named = study.network if isinstance(study.network, str) else None
-    network = NETWORKS[named] if named else study.network
+    presets = {**NETWORKS, "measured": MEASURED}
+    name, network = "custom", study.network
+    if isinstance(study.network, str):
+        name, network = study.network, presets[study.network]
     return CellSettings(
         study=cell.study,
         strategy=cell.strategy,
@@ -134,7 +147,7 @@ def settings_of(study: Study, cell: Cell) -> CellSettings:
         ranks=cell.workers if study.clock == "wall" else 1,
         clock=study.clock,
         network=network if study.clock == "emulated" else None,
-        network_name=named if study.clock == "emulated" else None,
+        network_name=name if study.clock == "emulated" else None,
         dataset="../../../../data",
         dataset_hash="0123456789abcdef",
         model=study.model,
@@ -155,16 +168,20 @@ def _training_of(study: Study, cell: Cell) -> Training:
 
 
 def _write_epochs(path: Path, settings: CellSettings, outcome: Outcome) -> None:
-    steps = 16
+    strategy = create_strategy(settings)
+    base, workers, step = settings.training.learning_rate, settings.workers, 0
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         columns = "epoch step samples learning_rate training_loss validation_loss time_s compute_s communication_s"
-        writer.writerow([*columns.split(), "evaluation_s"])
-        for epoch, value in enumerate(outcome.losses, start=1):
-            rate = BASE_RATE * (1 + (settings.workers - 1) * min(1.0, epoch / 5))
-            time_s = epoch * outcome.epoch_s
-            parts = [0.8 * time_s, 0.1 * time_s, 0.06 * time_s]
-            writer.writerow([epoch, epoch * steps, epoch * steps * 32, rate, 0.97 * value, value, time_s, *parts])
+        writer.writerow([*columns.split(), "evaluation_s", "weights_hash"])
+        for done, value in enumerate(outcome.losses):
+            num_steps = math.ceil(NUM_TRAINING / strategy.minibatch(settings.training.batch_size, workers, done))
+            step += num_steps
+            rate = strategy.learning_rate(base, workers, done + (num_steps - 1) / num_steps)
+            time_s = (done + 1) * outcome.epoch_s
+            seconds = [time_s, 0.8 * time_s, 0.1 * time_s, 0.06 * time_s]
+            epoch = [done + 1, step, (done + 1) * NUM_TRAINING, rate, 0.97 * value, value]
+            writer.writerow([*epoch, *seconds, "0123456789abcdef"])
 
 
 def _result(settings: CellSettings, outcome: Outcome) -> dict[str, object]:
@@ -172,6 +189,9 @@ def _result(settings: CellSettings, outcome: Outcome) -> dict[str, object]:
     finite = [value for value in outcome.losses if math.isfinite(value)]
     time_s = epochs * outcome.epoch_s
     reached = outcome.status == "converged"
+    target = settings.training.target
+    if isinstance(target, SequentialEpochs):
+        target = min(finite) if reached else None
     return {
         "study": settings.study,
         "strategy": settings.strategy,
@@ -181,9 +201,9 @@ def _result(settings: CellSettings, outcome: Outcome) -> dict[str, object]:
         "diverged_because": outcome.diverged_because,
         "clock": settings.clock,
         "network": settings.network_name,
-        "target_loss": None if is_rate_name(settings.strategy) else loss(SEQUENTIAL_EPOCHS, settings.seed),
+        "target_loss": target,
         "epochs_to_target": epochs if reached else None,
-        "samples_to_target": epochs * 512 if reached else None,
+        "samples_to_target": epochs * NUM_TRAINING if reached else None,
         "time_to_target_s": time_s if reached else None,
         "epochs": epochs,
         "time_s": time_s,

@@ -1,10 +1,10 @@
 import csv
-import math
 from dataclasses import replace
 
 import pytest
 from analysis_fixtures import (
     CEILING,
+    FIXED_TARGET,
     as_in_the_paper,
     collapsed,
     converged,
@@ -111,7 +111,7 @@ def test_equal_losses_are_said_to_be_equal(tmp_path):
 def test_rounding_differences_are_still_the_same_path(tmp_path):
     def rounded(cell):
         own = converged(cell)
-        return replace(own, losses=tuple(value * (1 + 1e-7 * 1.5**i) for i, value in enumerate(own.losses)))
+        return replace(own, losses=tuple(value * (1 - 1e-7 * 1.5**i) for i, value in enumerate(own.losses)))
 
     verdict = verdict_of(tmp_path, 2, instead("strong", rounded))
     assert verdict.outcome == HOLDS
@@ -129,8 +129,8 @@ def test_infinite_losses_below_32_workers_are_no_ceiling(tmp_path):
 
 
 def test_the_edge_says_nothing_if_the_base_rate_does_not_train(tmp_path):
-    verdict = verdict_of(tmp_path, 9, instead("sequential", collapsed))
-    assert verdict.outcome == FAILS
+    verdict = verdict_of(tmp_path, 9, instead("sequential", collapsed), training=FIXED_TARGET)
+    assert verdict.outcome == UNKNOWN
     assert "0 of 1 sequential runs train" in verdict.reason
 
 
@@ -154,11 +154,110 @@ def test_the_files_hold_all_ten_claims_and_the_clock(tmp_path):
 
 
 def test_a_study_in_which_all_diverges_gets_its_verdicts(tmp_path):
-    found = verdicts(load(write_study(tmp_path, paper_study(training={"target": 0.005}), all_diverged)))
+    found = verdicts(load(write_study(tmp_path, paper_study(training=FIXED_TARGET), all_diverged)))
     assert found[1].outcome == FAILS
     assert found[4].outcome == HOLDS
     assert found[10].outcome == UNKNOWN
 
 
 def all_diverged(cell):
-    return not_finite(cell) if cell.workers > 1 else replace(collapsed(cell), losses=(math.inf,))
+    return not_finite(cell) if cell.workers > 1 else collapsed(cell)
+
+
+FOUR = {"strategies": {"strong": {}, "weak": {}, "warmup": {}}, "workers": [1, 2, 4], "edge": {}}
+
+
+def outcomes(**by_strategy):
+    """The paper's picture, but for the runs at 4 workers: an outcome for each seed, or one for all."""
+
+    def script(cell):
+        outcome = by_strategy.get(cell.strategy) if cell.workers == 4 else None
+        if isinstance(outcome, list):
+            outcome = outcome[cell.seed - 1]
+        return outcome(cell) if outcome else as_in_the_paper(cell)
+
+    return script
+
+
+def exhausted_soon(cell):
+    return replace(exhausted(cell), epoch_s=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("strong", "weak", "outcome"),
+    [
+        (exhausted, exhausted, UNKNOWN),
+        (collapsed, collapsed, UNKNOWN),
+        (collapsed, exhausted, UNKNOWN),
+        (collapsed, converged, FAILS),
+        (exhausted_soon, converged, UNKNOWN),
+        (exhausted, converged, FAILS),
+        (converged, exhausted_soon, UNKNOWN),
+        (converged, exhausted, HOLDS),
+        (converged, collapsed, HOLDS),
+    ],
+)
+def test_who_is_faster_is_open_where_neither_arrived_or_one_was_stopped_first(tmp_path, strong, weak, outcome):
+    script = outcomes(strong=strong, weak=weak and slow(weak), warmup=collapsed if strong is converged else strong)
+    changes = {**FOUR, "workers": [1, 4]}
+    assert verdict_of(tmp_path, 7, script, **changes).outcome == outcome
+
+
+def slow(outcome):
+    """The same, at half the speed unless it was stopped at once."""
+    return lambda cell: replace(own := outcome(cell), epoch_s=own.epoch_s if own.epoch_s < 1e-3 else 2 * own.epoch_s)
+
+
+def test_the_open_rivals_of_strong_scaling_are_named(tmp_path):
+    verdict = verdict_of(tmp_path, 7, outcomes(strong=exhausted, weak=exhausted, warmup=exhausted), **FOUR)
+    assert "open against weak at 4 workers (seed 1) and warmup at 4 workers (seed 1), as neither" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("warmup", "weak", "outcome", "words"),
+    [
+        (converged, converged, FAILS, "At 4 workers"),
+        (converged, slow(converged), HOLDS, "At 4 workers"),
+        (converged, exhausted_soon, UNKNOWN, "it might have been the faster"),
+        (converged, collapsed, HOLDS, "against diverged (collapsed) (seed 1)"),
+        ([converged, collapsed, collapsed], slow(converged), UNKNOWN, "doesn't converge: 4 workers seed 2"),
+        ([converged, collapsed, collapsed], converged, FAILS, "doesn't converge: 4 workers seed 2"),
+        (
+            [converged, converged, converged],
+            [slow(converged), slow(converged), exhausted_soon],
+            UNKNOWN,
+            "might have been",
+        ),
+        ([converged, converged, converged], [converged, slow(converged), exhausted_soon], FAILS, "At 4 workers"),
+        (collapsed, converged, UNKNOWN, "doesn't converge: 4 workers seed 1 (diverged (collapsed)), "),
+    ],
+)
+def test_warmup_beats_weak_only_where_every_seed_says_so(tmp_path, warmup, weak, outcome, words):
+    verdict = verdict_of(
+        tmp_path, 8, outcomes(warmup=warmup, weak=weak), **{**FOUR, "workers": [1, 4]}, seeds=[1, 2, 3]
+    )
+    assert verdict.outcome == outcome
+    assert words in verdict.reason
+
+
+def test_lines_count_as_what_they_are_not_as_what_they_are_called(tmp_path):
+    strategies = {"strong": {"kind": "linear"}, "weak": {"kind": "strong"}, "mine": {"kind": "weak"}}
+
+    def script(cell):
+        return collapsed(cell) if cell.strategy == "strong" else converged(cell, 1.5 if cell.strategy == "mine" else 1)
+
+    found = verdicts(load(write_study(tmp_path, paper_study(strategies=strategies, edge={}), script)))
+    assert [found[number].outcome for number in (1, 2, 4, 7)] == [HOLDS] * 4
+    assert found[3].data.startswith("mine at 2, 4, 8 and 32 workers")
+
+
+def test_a_loss_that_is_no_longer_finite_is_no_ceiling(tmp_path):
+    script = instead("warmup", lambda cell: replace(collapsed(cell), diverged_because="not finite"), 8)
+    folder = write_study(tmp_path, paper_study(), script)
+    path = folder / "cells/warmup/08workers/seed1/epochs.csv"
+    *before, last = path.read_text().splitlines(keepends=True)
+    values = last.split(",")
+    path.write_text("".join(before) + ",".join([*values[:4], "nan", *values[5:]]))
+    verdict = verdicts(load(folder))[6]
+    assert verdict.outcome == FAILS
+    assert "elsewhere ended 8 workers seed 1" in verdict.reason

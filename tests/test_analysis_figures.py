@@ -4,7 +4,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from analysis_fixtures import as_in_the_paper, not_finite, paper_study, write_study
+from analysis_fixtures import FIXED_TARGET, as_in_the_paper, not_finite, paper_study, write_study
 
 from strongscale.analysis import clock_check
 from strongscale.analysis.curve_figures import failing_warmup
@@ -40,7 +40,7 @@ def test_each_figure_is_drawn_in_three_formats(three_seeds, name):
     [
         (as_in_the_paper, {"strategies": {"strong": {}}, "workers": [1, 2], "edge": {}}),
         (as_in_the_paper, {"strategies": {"mine": {"kind": "weak"}}, "workers": [1], "edge": {}}),
-        (not_finite, {"seeds": [1, 2, 3], "workers": [1, 8]}),
+        (not_finite, {"seeds": [1, 2, 3], "workers": [1, 8], "training": FIXED_TARGET}),
     ],
     ids=["one strategy", "one worker", "all diverged"],
 )
@@ -127,6 +127,12 @@ def test_the_clock_check_refuses_the_clocks_the_other_way_round(tmp_path):
 def test_the_clock_check_refuses_other_work(tmp_path):
     wall, emulated = both_clocks(tmp_path, model={"components": 7})
     with pytest.raises(UserError, match="another model"):
+        clock_check.main(["--study", str(wall), "--other", str(emulated)])
+
+
+def test_seconds_of_another_reduction_are_other_work(tmp_path):
+    wall, emulated = both_clocks(tmp_path, training={**FIXED_TARGET, "reduction": "exact"})
+    with pytest.raises(UserError, match="another batch size, reduction"):
         clock_check.main(["--study", str(wall), "--other", str(emulated)])
 
 

@@ -1,12 +1,15 @@
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
 from analysis_fixtures import DEVICE, as_in_the_paper, paper_study, settings_of, write_cell, write_study
 
 from strongscale.analysis.load import load
-from strongscale.cells import Cell
+from strongscale.cells import Cell, CellSettings
+from strongscale.config import NETWORKS
 from strongscale.errors import UserError
+from strongscale.schema import build, plain
 
 STRONG = Cell("small", "strong", 2, 1)
 
@@ -151,7 +154,7 @@ def test_a_cell_in_the_wrong_folder_is_refused(tmp_path):
 def test_another_target_than_the_sequential_runs_is_refused(tmp_path):
     folder = write_study(tmp_path, paper_study())
     edit(tmp_path / STRONG.folder / "result.json", target_loss=0.1)
-    with pytest.raises(UserError, match="target_loss 0.1, the sequential run's is"):
+    with pytest.raises(UserError, match="target_loss 0.1, cell.json's is 0.005"):
         load(folder)
 
 
@@ -166,7 +169,7 @@ def test_a_torn_epochs_table_is_refused(tmp_path):
     folder = write_study(tmp_path, paper_study())
     path = tmp_path / STRONG.folder / "epochs.csv"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:5]))
-    with pytest.raises(UserError, match="epochs.csv: 4 epochs, but result.json says 20"):
+    with pytest.raises(UserError, match="epochs 20, but epochs.csv has 4"):
         load(folder)
 
 
@@ -181,3 +184,166 @@ def test_the_edge_rate_may_be_the_studys_rate(tmp_path):
     runs = load(write_study(tmp_path, paper_study(training=training, edge=edge)))
     assert [run.base_rate for run in runs.edge] == [0.001, 0.003, 0.006]
     assert runs.sequential[0].base_rate == 0.003
+
+
+def agree_on(folder, **changes):
+    """Edit a cell.json, and the hash of it in result.json too, as somebody who knows would."""
+    edit(folder / "cell.json", **changes)
+    settings = build(CellSettings, json.loads((folder / "cell.json").read_text()), "")
+    edit(folder / "result.json", settings_hash=settings.hash)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"network": {**plain(NETWORKS["ten_gigabit"]), "latency_s": 0}},
+            "network: latency_s 0.0, the study's is 2e-05",
+        ),
+        ({"network": None}, "network: None, the study's is"),
+        ({"network_name": "custom"}, "network custom, the study's is ten_gigabit"),
+        ({"clock": "wall"}, "clock wall, the study's is emulated"),
+        ({"dataset_hash": "f" * 16}, "data set ffffffffffffffff"),
+        ({"kind": "weak"}, "strategy weak"),
+    ],
+)
+def test_a_cell_edited_by_hand_is_refused(tmp_path, changes, words):
+    folder = write_study(tmp_path, paper_study())
+    agree_on(tmp_path / STRONG.folder, **changes)
+    with pytest.raises(UserError, match=f"02workers/seed1.*another configuration.*{words}"):
+        load(folder)
+
+
+@pytest.mark.parametrize("changes", [{"learning_rate": 0.004}, {"target": 0.02}])
+def test_what_other_runs_decided_is_checked_too(tmp_path, changes):
+    training = {"learning_rate": "edge", "target": {"sequential_epochs": 20}, "max_epochs": 80}
+    folder = write_study(tmp_path, paper_study(training=training))
+    raw = json.loads((tmp_path / STRONG.folder / "cell.json").read_text())
+    agree_on(tmp_path / STRONG.folder, training={**raw["training"], **changes})
+    name, value = next(iter(changes.items()))
+    with pytest.raises(UserError, match=f"another configuration.*training: {name} {value}, the study's is 0.00"):
+        load(folder)
+
+
+def test_numbers_of_the_studys_own_network_that_changed_are_refused(tmp_path):
+    numbers = {"latency_s": 1e-5, "bandwidth_bytes_per_s": 1e9}
+    folder = write_study(tmp_path, paper_study(network=numbers))
+    load(folder)
+    edit(folder / "study.json", network={**numbers, "latency_s": 1e-3})
+    with pytest.raises(UserError, match="network: latency_s 1e-05, the study's is 0.001"):
+        load(folder)
+
+
+def test_a_measured_network_is_that_of_the_study(tmp_path):
+    folder = write_study(tmp_path, paper_study(network="measured"))
+    load(folder)
+    edit(folder / "network.json", latency_s=1e-3)
+    with pytest.raises(UserError, match="network: latency_s 1e-05, the study's is 0.001"):
+        load(folder)
+    (folder / "network.json").unlink()
+    with pytest.raises(UserError, match="network.json: no such file; make it with `snakemake"):
+        load(folder)
+
+
+def test_a_data_set_that_was_made_anew_is_noticed(tmp_path):
+    folder = write_study(tmp_path, paper_study())
+    path = tmp_path / "datasets" / "small" / "dataset.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"hash": "0123456789abcdef"}))
+    load(folder)
+    edit(path, hash="f" * 16)
+    with pytest.raises(UserError, match="data set 0123456789abcdef, the study's is ffffffffffffffff"):
+        load(folder)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"learning_rate": 0.5}', '{"learning_rate": [0.003]}'])
+def test_a_learning_rate_that_was_never_tried_is_refused(tmp_path, text):
+    training = {"learning_rate": "edge", "target": {"sequential_epochs": 20}, "max_epochs": 80}
+    folder = write_study(tmp_path, paper_study(training=training))
+    (folder / "learning_rate.json").write_text(text)
+    with pytest.raises(UserError, match="learning_rate.json: learning_rate .* is none of edge.rates; remove it"):
+        load(folder)
+
+
+def test_runs_of_other_data_are_not_compared(tmp_path):
+    folder = write_study(tmp_path, paper_study())
+    edit(tmp_path / STRONG.folder / "result.json", null_loss=0.09)
+    with pytest.raises(UserError, match="02workers/seed1: made with another .*null_loss 0.09, that of .* is 0.048"):
+        load(folder)
+
+
+def test_a_copied_study_reads_its_own_runs(tmp_path):
+    folder = write_study(tmp_path, paper_study())
+    copy = shutil.copytree(folder, tmp_path / "archive")
+    shutil.rmtree(folder)
+    assert len(load(copy).runs) == len(load(shutil.copytree(copy, folder)).runs)
+    edit(copy / STRONG.folder.removeprefix("small/") / "result.json", time_s=1.0)
+    load(folder)
+    with pytest.raises(UserError, match="archive/cells"):
+        load(copy)
+
+
+@pytest.mark.parametrize(
+    "name", ["study.json", "cells/strong/02workers/seed1/cell.json", "cells/strong/02workers/seed1/result.json"]
+)
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"{}",
+        b"\xff\xfe\x00",
+        b"[" * 100_000,
+        b'{"a": ' * 200 + b"1" + b"}" * 200,
+        b"9" * 5000,
+        b'{"a": NaN',
+    ],
+    ids=["empty", "null", "list", "nothing in it", "binary", "deep", "rather deep", "a huge number", "torn"],
+)
+def test_a_file_that_is_none_of_ours_is_named(tmp_path, name, content):
+    folder = write_study(tmp_path, paper_study(strategies={"strong": {}}, workers=[1, 2], edge={}))
+    (folder / name).write_bytes(content)
+    with pytest.raises(UserError, match=f"{name}: .*(remove|run)") as error:
+        load(folder)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 600
+
+
+def test_a_strategy_that_is_gone_is_named(tmp_path):
+    folder = write_study(tmp_path, paper_study())
+    edit(folder / "study.json", strategies={"mine": {}})
+    with pytest.raises(UserError, match="study.json: strategies.mine: 'mine' is not allowed; allowed: .*strong"):
+        load(folder)
+
+
+@pytest.mark.parametrize("name", ["cells/strong/02workers/seed1/cell.json", "learning_rate.json"])
+def test_a_missing_file_is_named_with_what_to_do(tmp_path, name):
+    training = {"learning_rate": "edge", "target": {"sequential_epochs": 20}, "max_epochs": 80}
+    folder = write_study(tmp_path, paper_study(training=training))
+    (folder / name).unlink()
+    with pytest.raises(UserError, match=f"{name}: no such file; (make it with|remove the folder and run it again)"):
+        load(folder)
+
+
+@pytest.mark.parametrize("changes", [{"name": "a\nb"}, {"name": 5}, {"dataset_provenance": "\ud800"}, {"name": ["x"]}])
+def test_a_study_whose_name_cannot_be_printed_is_refused(tmp_path, changes):
+    folder = write_study(tmp_path, paper_study(strategies={"strong": {}}, workers=[1], edge={}))
+    edit(folder / "study.json", **changes)
+    with pytest.raises(UserError, match="study.json: .* is no name; remove it and run again"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"kind": "nope"}, "kind: no strategy 'nope'"),
+        ({"seed": 2**70}, "seed: 1180591620717411303424 is not allowed"),
+        ({"parameters": {"epoch": 5}}, "parameters.epoch: unknown key"),
+    ],
+)
+def test_a_cell_of_settings_that_no_cell_can_have_is_refused_with_its_file(tmp_path, changes, words):
+    folder = write_study(tmp_path, paper_study())
+    edit(tmp_path / STRONG.folder / "cell.json", **changes)
+    with pytest.raises(UserError, match=f"{STRONG.folder}/cell.json: {words}"):
+        load(folder)

@@ -1,7 +1,8 @@
 import math
+from dataclasses import replace
 
 import pytest
-from analysis_fixtures import as_in_the_paper, collapsed, exhausted, paper_study, write_study
+from analysis_fixtures import FIXED_TARGET, as_in_the_paper, collapsed, converged, exhausted, paper_study, write_study
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -68,7 +69,7 @@ def test_efficiency_pairs_each_seed_with_its_own_sequential_run(tmp_path):
 
 
 def test_there_is_no_efficiency_without_a_sequential_time(tmp_path):
-    runs = load(write_study(tmp_path, paper_study(), exhausted))
+    runs = load(write_study(tmp_path, paper_study(training=FIXED_TARGET), exhausted))
     summary = efficiency(runs, "strong", 2)
     assert not summary.reached
     assert "sequential run" in summary.status
@@ -101,3 +102,61 @@ def test_the_speedup_law_is_never_negative():
 
 def test_two_points_are_too_few_for_the_law():
     assert fit(time_ratios({1: 100.0, 2: 90.0, 4: math.nan})) is None
+
+
+def missed(*cells):
+    """All converges but these (strategy, workers, seed); strong scaling is the slower the higher the seed."""
+
+    def script(cell):
+        outcome = exhausted(cell) if (cell.strategy, cell.workers, cell.seed) in cells else converged(cell)
+        slowdown = 1 + 0.1 * cell.seed if cell.workers > 1 else 1
+        return replace(outcome, epoch_s=slowdown * outcome.epoch_s)
+
+    return script
+
+
+def efficiency_without(tmp_path, *cells, seeds=(1, 2, 3)):
+    study = paper_study(seeds=list(seeds), strategies={"strong": {}}, workers=[1, 4], edge={}, training=FIXED_TARGET)
+    return efficiency(load(write_study(tmp_path, study, missed(*cells))), "strong", 4)
+
+
+def test_the_efficiency_says_how_many_sequential_runs_missed_the_target(tmp_path):
+    summary = efficiency_without(tmp_path, ("sequential", 1, 1), ("sequential", 1, 2))
+    assert not summary.reached
+    assert summary.num_converged == 1
+    assert summary.status == "the sequential run reached the target in 1 of 3 seeds"
+
+
+def test_the_efficiency_says_who_else_missed_it(tmp_path):
+    summary = efficiency_without(tmp_path, ("sequential", 1, 1), ("strong", 4, 2))
+    assert summary.status == "the sequential run reached the target in 2 of 3 seeds; 2 of 3 converged"
+
+
+def test_a_sequential_run_without_a_time_makes_an_efficiency_high_not_low(tmp_path):
+    complete = efficiency_without(tmp_path / "all")
+    summary = efficiency_without(tmp_path / "one", ("sequential", 1, 3))
+    assert (summary.low, summary.median) == pytest.approx((complete.median, complete.high))
+    assert math.isnan(summary.high)
+
+
+def test_a_run_without_a_time_makes_an_efficiency_low(tmp_path):
+    complete = efficiency_without(tmp_path / "all")
+    summary = efficiency_without(tmp_path / "one", ("strong", 4, 1))
+    assert (summary.median, summary.high) == pytest.approx((complete.low, complete.median))
+    assert math.isnan(summary.low)
+
+
+def test_a_pair_without_any_time_may_lie_anywhere(tmp_path):
+    both = (("sequential", 1, 2), ("strong", 4, 2))
+    assert not efficiency_without(tmp_path / "three", *both).reached
+    five = efficiency_without(tmp_path / "five", *both, seeds=range(1, 6))
+    assert not five.reached
+    assert math.isnan(five.low)
+    assert math.isnan(five.high)
+    assert five.num_converged == 4
+
+
+def test_what_is_only_known_to_be_beyond_others_is_no_number():
+    summary = summarise([math.inf, -math.inf, 5.0], "words")
+    assert summary.median == 5.0
+    assert summary.num_converged == 1

@@ -2,11 +2,21 @@ import re
 
 import pandas as pd
 import pytest
-from analysis_fixtures import as_in_the_paper, collapsed, converged, exhausted, not_finite, paper_study, write_study
+from analysis_fixtures import (
+    FIXED_TARGET,
+    as_in_the_paper,
+    collapsed,
+    converged,
+    exhausted,
+    not_finite,
+    paper_study,
+    write_study,
+)
 
 from strongscale.analysis import speedup, tables
 from strongscale.analysis.load import load
 from strongscale.analysis.output import escape_latex, number
+from strongscale.analysis.statistics import summarise
 
 NAMES = ["time_to_target", "epochs_to_target", "samples_to_target", "table1", "table2"]
 
@@ -125,7 +135,7 @@ def test_a_study_without_the_papers_strategies_says_so(tmp_path):
 
 
 def test_a_study_in_which_all_diverges_has_tables(tmp_path):
-    folder = made(tmp_path, not_finite, seeds=[1, 2, 3])
+    folder = made(tmp_path, not_finite, seeds=[1, 2, 3], training=FIXED_TARGET)
     assert "diverged (not finite)" in (folder / "time_to_target.tex").read_text()
     assert pd.read_csv(folder / "table1.csv")["median"].isna().all()
 
@@ -151,3 +161,47 @@ def test_a_law_without_enough_points_is_not_fitted(tmp_path):
     assert "cannot be fitted: 2 converged" in (folder / "tables" / "speedup_law.md").read_text()
     table = pd.read_csv(folder / "tables" / "speedup_law.csv")
     assert set(table.loc[table["source"] == "this study", "status"]) == {"cannot be fitted"}
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ([5.0, None], "words [5, not reached]"),
+        ([5.0, None, None], "words [5, not reached]"),
+        ([5.0, 6.0, None], "6 [5, not reached] (words)"),
+        ([5.0, 6.0], "5.5 [5, 6]"),
+        ([None, None], "words"),
+        ([None], "words"),
+        ([5.0], "5"),
+    ],
+)
+def test_a_number_that_is_known_is_shown_beside_those_not_reached(values, text):
+    assert tables.text_of(summarise(values, "words")) == text
+
+
+def test_efficiency_is_never_converged_without_the_sequential_times(tmp_path):
+    def script(cell):
+        return exhausted(cell) if cell.workers == 1 and cell.seed < 3 else converged(cell)
+
+    changes = {"strategies": {"strong": {}}, "workers": [1, 2], "edge": {}, "training": FIXED_TARGET}
+    text = (made(tmp_path, script, seeds=[1, 2, 3], **changes) / "table1.md").read_text()
+    row = next(line for line in text.splitlines() if line.startswith("| 2 "))
+    assert "| the sequential run reached the target in 1 of 3 seeds [" in row
+
+
+def test_a_line_called_strong_that_is_not_stands_beside_nothing_of_the_papers(tmp_path):
+    folder = made(tmp_path, converged, strategies={"strong": {"kind": "weak"}}, workers=[1, 2, 4], edge={})
+    assert "This study has no strong scaling" in (folder / "table1.md").read_text()
+    speedup.write_law(load(folder.parent), folder)
+    assert "This study: cannot be fitted" in (folder / "speedup_law.md").read_text()
+
+
+def test_the_law_says_which_numbers_of_workers_it_leaves_out(tmp_path):
+    def script(cell):
+        return exhausted(cell) if cell.workers == 32 else converged(cell)
+
+    folder = write_study(tmp_path, paper_study(strategies={"strong": {}}, edge={}), script)
+    speedup.write_law(load(folder), folder / "tables")
+    text = (folder / "tables" / "speedup_law.md").read_text()
+    assert text.count("Left out: ") == 1
+    assert "Left out: 32 workers, where the efficiency has no median." in text

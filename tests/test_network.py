@@ -1,9 +1,15 @@
 """The network model."""
 
+import math
+
 import pytest
 
-from strongscale.config import NETWORKS, Network
+from strongscale import network, prepare
+from strongscale.config import NETWORKS, Network, Study
+from strongscale.errors import UserError
+from strongscale.files import write_json
 from strongscale.network import all_reduce_s
+from strongscale.schema import build, plain
 
 FLAT = Network(latency_s=1.0, bandwidth_bytes_per_s=10.0, workers_per_host=1)
 
@@ -31,3 +37,56 @@ def test_workers_of_one_host_do_not_use_the_network():
 def test_a_faster_preset_is_faster():
     times = [all_reduce_s(NETWORKS[name], 8, 4_764_880) for name in ("gigabit", "ten_gigabit", "infiniband")]
     assert times == sorted(times, reverse=True)
+
+
+class OneHost:
+    """Ranks of one host whose sum takes, on a clock of its own, what the model says for one level."""
+
+    latency_s = 1e-5
+    bytes_per_s = 2e9
+
+    def __init__(self, size):
+        self.rank, self.size, self.now_s = 0, size, 0.0
+
+    def gather(self, value):
+        return [value] * self.size
+
+    def sum(self, values):
+        num_bytes = values.numel() * values.element_size()
+        self.now_s += one_level_s(self.size, num_bytes, self.latency_s, self.bytes_per_s)
+
+
+def one_level_s(peers, num_bytes, latency_s, bytes_per_s):
+    return 2 * math.ceil(math.log2(peers)) * latency_s + 2 * (peers - 1) / peers * num_bytes / bytes_per_s
+
+
+@pytest.fixture(params=[2, 3, 4, 8])
+def measured(request, monkeypatch):
+    """What is measured between so many ranks of one host."""
+    host = OneHost(request.param)
+    monkeypatch.setattr(network.world, "create", lambda: host)
+    monkeypatch.setattr(network.time, "perf_counter", lambda: host.now_s)
+    return network.measure(repeats=3)
+
+
+@pytest.mark.parametrize("workers", [2, 3, 4, 8, 32])
+def test_measured_workers_share_one_host_however_many_they_are(measured, workers):
+    expected = one_level_s(workers, 4_764_880, OneHost.latency_s, OneHost.bytes_per_s)
+    assert all_reduce_s(measured, workers, 4_764_880) == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_measured_network_is_read_as_it_was_written(measured, tmp_path):
+    write_json(tmp_path / "network.json", plain(measured))
+    assert prepare.read_measured(tmp_path / "network.json") == measured
+
+
+def test_a_measurement_that_counts_hosts_is_not_taken(tmp_path):
+    write_json(tmp_path / "network.json", plain(FLAT))
+    with pytest.raises(UserError, match=r"network.json: workers_per_host: 1 is not allowed; allowed: null.*remove"):
+        prepare.read_measured(tmp_path / "network.json")
+
+
+def test_a_study_may_put_all_workers_on_one_host():
+    raw = {"latency_s": 1.0, "bandwidth_bytes_per_s": 10.0, "workers_per_host": None, "host_latency_s": 0.5}
+    study = build(Study, {"dataset": "d", "strategies": {}, "clock": "emulated", "network": raw}, "study")
+    assert all_reduce_s(study.network, 32, 0) == 2 * 5 * 0.5

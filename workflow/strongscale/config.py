@@ -224,7 +224,7 @@ class Network:
 
     latency_s: Annotated[float, AT_LEAST_0, "of one message between hosts"]
     bandwidth_bytes_per_s: Annotated[float, POSITIVE, "of one host's link"]
-    workers_per_host: Annotated[int, AT_LEAST_1, "workers that share a host"] = 2
+    workers_per_host: Annotated[Annotated[int, AT_LEAST_1] | None, "workers that share a host; null: all share one"] = 2
     host_latency_s: Annotated[float, AT_LEAST_0, "of one message inside a host"] = 5e-6
     host_bandwidth_bytes_per_s: Annotated[float, POSITIVE, "of a message inside a host"] = 5e9
 

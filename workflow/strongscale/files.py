@@ -10,6 +10,8 @@ from typing import Any
 
 from strongscale.errors import UserError
 
+DEEPEST = 50  # levels of a JSON file
+
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
@@ -44,8 +46,28 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read JSON; a missing or torn file is the user's to mend, by name."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except ValueError as error:
         raise UserError(f"{path}: not valid JSON ({error}); remove it and run again") from None
+    except RecursionError:
+        deep = True
+    else:
+        deep = _is_deep(value)
+    if deep:
+        raise UserError(f"{path}: nested too deeply for a file of this workflow; remove it and run again")
+    return value
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether tables or lists lie in one another deeper than any of ours: what handles them one by one would fail."""
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [
+            item
+            for value in level
+            if isinstance(value, dict | list)
+            for item in (value.values() if isinstance(value, dict) else value)
+        ]
+    return bool(level)

@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 
 def all_reduce_s(network: Network, workers: int, num_bytes: int) -> float:
     """Seconds of one all-reduce of that many bytes between so many workers."""
-    hosts = math.ceil(workers / network.workers_per_host)
-    within = min(workers, network.workers_per_host)
+    within = min(workers, network.workers_per_host or workers)
+    hosts = math.ceil(workers / within)
     return _level_s(within, num_bytes, network.host_latency_s, network.host_bandwidth_bytes_per_s) + _level_s(
         hosts, num_bytes, network.latency_s, network.bandwidth_bytes_per_s
     )
@@ -40,7 +40,7 @@ def _level_s(peers: int, num_bytes: int, latency_s: float, bandwidth_bytes_per_s
 def measure(repeats: int = 30) -> Network:
     """Latency and bandwidth of an all-reduce between the ranks there are, by its time at two sizes.
 
-    All ranks count as workers of one host: what was measured is what joins them here.
+    Any number of workers then counts as sharing one host: what was measured is what joins them there.
     """
     import torch
 
@@ -63,7 +63,7 @@ def measure(repeats: int = 30) -> Network:
     return Network(
         latency_s=latency_s,
         bandwidth_bytes_per_s=bandwidth,
-        workers_per_host=ranks.size,
+        workers_per_host=None,
         host_latency_s=latency_s,
         host_bandwidth_bytes_per_s=bandwidth,
     )

@@ -25,11 +25,15 @@ def resolve(
     *,
     folder: Path,
     dataset: Path,
+    dataset_hash: str | None = None,
     learning_rate: Path | None = None,
     sequential: Path | None = None,
     network: Path | None = None,
 ) -> CellSettings:
-    """All that the run of a cell needs, from its part of the study and from what other runs found."""
+    """All that the run of a cell needs, from its part of the study and from what other runs found.
+
+    `dataset_hash` stands for the data set where that needn't be there.
+    """
     study = own_part(study, cell.strategy)
     entry = study.strategies.get(cell.strategy)
     name, modelled = _network(study, network)
@@ -45,7 +49,7 @@ def resolve(
         network=modelled,
         network_name=name,
         dataset=os.path.relpath(dataset, folder),
-        dataset_hash=read_json(dataset / "dataset.json")["hash"],
+        dataset_hash=dataset_hash or read_json(dataset / "dataset.json")["hash"],
         model=study.model,
         training=_resolve_training(study.training, cell, learning_rate, sequential),
         checkpoints=study.checkpoints,
@@ -81,8 +85,19 @@ def _network(study: Study, measured: Path | None) -> tuple[str | None, Network |
         return "custom", study.network
     if study.network == "measured":
         assert measured is not None, "the network must be measured before any cell"
-        return "measured", build(Network, read_json(measured), str(measured))
+        return "measured", read_measured(measured)
     return study.network, NETWORKS[study.network]
+
+
+def read_measured(path: Path) -> Network:
+    """The network measured on this machine: one host for all workers."""
+    network = build(Network, read_json(path), str(path))
+    if network.workers_per_host is not None:
+        raise UserError(
+            f"{path}: workers_per_host: {network.workers_per_host} is not allowed; allowed: null, for what was measured "
+            "joins the workers of one host; remove the file and run again"
+        )
+    return network
 
 
 def _cell_from(path: Path) -> Cell:

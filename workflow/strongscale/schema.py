@@ -129,7 +129,7 @@ def _convert(hint: Any, raw: Any, key: str) -> Any:
         inner, *extras = get_args(hint)
         value = _convert(inner, raw, key)
         for rule in extras:
-            if isinstance(rule, Between) and _is_number(value) and not rule.allows(value):
+            if isinstance(rule, Between) and isinstance(value, int | float) and not rule.allows(value):
                 raise Mistake(key, raw, describe(hint))
             if isinstance(rule, NonEmpty) and not rule.allows(value):
                 raise Mistake(key, raw, describe(hint))
@@ -187,7 +187,13 @@ def _number_from_yaml(raw: Any) -> Any:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether it is a finite number, and as a float still is."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _names(cls: Any) -> str:

@@ -82,14 +82,15 @@ def check_comparable(wall: StudyRuns, emulated: StudyRuns) -> None:
         raise UserError(f"{emulated.folder}: another model than {wall.folder}; compare studies of one model")
     if _work(wall) != _work(emulated):
         raise UserError(
-            f"{emulated.folder}: another batch size, device or data than {wall.folder}; compare studies of the same work"
+            f"{emulated.folder}: another batch size, reduction, device or data than {wall.folder}; compare studies of the same work"
         )
 
 
 def _work(runs: StudyRuns) -> tuple[object, ...]:
     """What the seconds of an epoch depend on, beside the model."""
     training, first = runs.study.training, runs.runs[0].settings
-    return training.batch_size, training.device, training.threads, training.evaluation_chunk, first.dataset_hash
+    steps = training.batch_size, training.reduction, training.microbatch if training.reduction == "exact" else None
+    return *steps, training.device, training.threads, training.evaluation_chunk, first.dataset_hash
 
 
 def compare(wall: StudyRuns, emulated: StudyRuns) -> list[Comparison]:

@@ -1,34 +1,26 @@
 """Read a study's folder, and refuse runs that were made with other settings than the study's."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from strongscale.analysis.runs import Attempt, Result, Run, StudyRuns, in_words, network_name
-from strongscale.cells import Cell, CellSettings, edge_cells, matrix, own_part
-from strongscale.config import SEQUENTIAL, SequentialEpochs, Study
+from strongscale.analysis.consistency import contradictions, off_plan
+from strongscale.analysis.epochs import read_epochs
+from strongscale.analysis.runs import Attempt, Result, Run, StudyRuns, in_words
+from strongscale.cells import Cell, CellSettings, edge_cells, matrix
+from strongscale.config import SEQUENTIAL, Study
 from strongscale.errors import UserError
 from strongscale.files import read_json
-from strongscale.schema import build, plain
+from strongscale.prepare import resolve
+from strongscale.receipts import CELL as RECEIPT
+from strongscale.schema import Mistake, build, plain
 from strongscale.strategies import named, names
 from strongscale.strategies.base import Strategy
 
-EPOCH_COLUMNS = [
-    "epoch",
-    "step",
-    "samples",
-    "learning_rate",
-    "training_loss",
-    "validation_loss",
-    "time_s",
-    "compute_s",
-    "communication_s",
-    "evaluation_s",
-]
 AGAIN = "made with another configuration; remove the folder or run it again"
+BROKEN = "remove the folder and run it again"
 
 
 def load(study_folder: Path) -> StudyRuns:
@@ -36,11 +28,13 @@ def load(study_folder: Path) -> StudyRuns:
     name, study, data = read_study(study_folder)
     if not study.strategies:
         raise UserError(f"{study_folder / 'study.json'}: no strategies; give the study at least one and run it again")
+    dataset_hash = _dataset_hash(study_folder, study)
+    _check_found(study_folder, study)
     read: dict[Cell, tuple[CellSettings, Result, pd.DataFrame]] = {}
     runs, epochs = [], []
     for line, strategy, cell in _lines(name, study):
         if cell not in read:
-            read[cell] = _read_cell(study_folder.parent / cell.folder, cell, study)
+            read[cell] = _read_cell(study_folder, cell, study, dataset_hash)
         settings, result, table = read[cell]
         entry = study.strategies.get(strategy)
         kind = (entry.kind or strategy) if entry else SEQUENTIAL
@@ -57,7 +51,7 @@ def load(study_folder: Path) -> StudyRuns:
             )
         )
         epochs.append(table.assign(strategy=strategy, workers=cell.workers, seed=cell.seed))
-    _check_together(study_folder, runs)
+    _check_together(study_folder, read)
     return StudyRuns(
         folder=study_folder,
         name=name,
@@ -74,13 +68,20 @@ def read_study(study_folder: Path) -> tuple[str, Study, str]:
     raw = read_json(path)
     if not isinstance(raw, dict) or "name" not in raw:
         raise UserError(f"{path}: not a study's settings; remove it and run again")
-    name = str(raw.pop("name"))
-    provenance = raw.pop("dataset_provenance", None)
+    name = raw.pop("name")
+    provenance = raw.pop("dataset_provenance", None) or f"data set {raw.get('dataset')}"
+    for text in (name, provenance):
+        if not (isinstance(text, str) and text.isprintable()):
+            raise UserError(f"{path}: {text!a:.60} is no name; remove it and run again")
     try:
         study = build(Study, raw, "study")
+        for line, entry in study.strategies.items():
+            if (entry.kind or line) not in names():
+                raise Mistake(f"strategies.{line}", entry.kind or line, ", ".join(names()))
+            study.strategy(line)
     except UserError as error:
         raise UserError(f"{path}: {error}; remove it and run again") from None
-    return name, study, str(provenance or f"data set {study.dataset}")
+    return name, study, provenance
 
 
 def _lines(name: str, study: Study) -> Iterator[tuple[str, str, Cell]]:
@@ -90,15 +91,73 @@ def _lines(name: str, study: Study) -> Iterator[tuple[str, str, Cell]]:
         yield "edge", cell.strategy, cell
 
 
-def _read_cell(folder: Path, cell: Cell, study: Study) -> tuple[CellSettings, Result, pd.DataFrame]:
+def _dataset_hash(study_folder: Path, study: Study) -> str | None:
+    """The identity of the study's data set; None where it doesn't lie beside the study, as where results were copied."""
+    path = study_folder.parent / "datasets" / study.dataset / "dataset.json"
+    if not path.exists():
+        return None
+    raw = read_json(path)
+    if not isinstance(raw, dict) or not isinstance(raw.get("hash"), str):
+        raise UserError(f"{path}: not a data set's description; remove it and run again")
+    return str(raw["hash"])
+
+
+def _check_found(study_folder: Path, study: Study) -> None:
+    """What other runs found for all cells is there, and the learning rate at the edge is one of those tried."""
+    rate, network = study_folder / "learning_rate.json", study_folder / "network.json"
+    needed = [rate] if study.training.learning_rate == "edge" else []
+    needed += [network] if study.clock == "emulated" and study.network == "measured" else []
+    for path in needed:
+        if not path.exists():
+            raise UserError(f"{path}: no such file; make it with `snakemake {path}`")
+    if rate in needed:
+        raw = read_json(rate)
+        found = raw.get("learning_rate") if isinstance(raw, dict) else None
+        if isinstance(found, bool) or found not in study.edge.rates:
+            raise UserError(f"{rate}: learning_rate {found!a:.60} is none of edge.rates; remove it and run again")
+
+
+def _folder(study_folder: Path, cell: Cell) -> Path:
+    """Where a cell lies; a study's folder may have been copied to another name."""
+    return study_folder / Path(cell.folder).relative_to(cell.study)
+
+
+def _read_cell(
+    study_folder: Path, cell: Cell, study: Study, dataset_hash: str | None
+) -> tuple[CellSettings, Result, pd.DataFrame]:
+    folder = _folder(study_folder, cell)
     path = folder / "result.json"
     if not path.exists():
-        raise UserError(f"{path}: the result of {cell} is missing; make it with `snakemake {path}`")
+        raise UserError(f"{path}: the result of {cell} is missing; make it with `snakemake {path.with_name(RECEIPT)}`")
+    if not (folder / "cell.json").exists():
+        raise UserError(f"{folder / 'cell.json'}: no such file; {BROKEN}")
     settings = _build(CellSettings, read_json(folder / "cell.json"), folder / "cell.json")
     raw = read_json(path)
     result = _build(Result, _known(Result, raw), path)
-    _check_cell(folder, cell, study, settings, result)
-    return settings, result, _read_epochs(folder / "epochs.csv", result)
+    expected = _expected(study_folder, cell, study, dataset_hash or settings.dataset_hash)
+    _check_cell(folder, cell, study, settings, result, expected)
+    epochs = read_epochs(folder / "epochs.csv")
+    problem = next(contradictions(settings, raw, result, epochs), None)
+    if problem:
+        raise UserError(f"{path}: {problem}; {BROKEN}")
+    problem = next(off_plan(settings, _expected_strategy(cell, study), epochs), None)
+    if problem:
+        raise UserError(f"{folder / 'epochs.csv'}: {problem}; {BROKEN}")
+    return settings, result, epochs
+
+
+def _expected(study_folder: Path, cell: Cell, study: Study, dataset_hash: str) -> CellSettings:
+    """What cell.json must say: the study's own settings, and what other runs found."""
+    return resolve(
+        study,
+        cell,
+        folder=_folder(study_folder, cell),
+        dataset=study_folder.parent / "datasets" / study.dataset,
+        dataset_hash=dataset_hash,
+        learning_rate=study_folder / "learning_rate.json",
+        sequential=_folder(study_folder, Cell(cell.study, SEQUENTIAL, 1, cell.seed)) / "result.json",
+        network=study_folder / "network.json",
+    )
 
 
 def _known(cls: type, raw: Any) -> Any:
@@ -113,33 +172,14 @@ def _known(cls: type, raw: Any) -> Any:
 
 def _build(cls: type, raw: Any, path: Path) -> Any:
     try:
-        return build(cls, raw, "")
+        return build(cls, raw, "") if isinstance(raw, dict) else build(cls, raw, "all of it")
     except UserError as error:
-        raise UserError(f"{path}: {error}; remove the folder and run it again") from None
+        raise UserError(f"{path}: {error}; {BROKEN}") from None
 
 
-def _read_epochs(path: Path, result: Result) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; remove the folder and run it again") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise UserError(f"{path}: not a table ({str(error).strip()}); remove the folder and run it again") from None
-    missing = [column for column in EPOCH_COLUMNS if column not in table.columns]
-    if missing:
-        raise UserError(f"{path}: no column {missing[0]}; remove the folder and run it again")
-    try:
-        table = table[EPOCH_COLUMNS].astype(dict.fromkeys(EPOCH_COLUMNS[3:], "float64"))
-    except ValueError as error:
-        raise UserError(f"{path}: not a number ({error}); remove the folder and run it again") from None
-    if len(table) != result.epochs:
-        raise UserError(
-            f"{path}: {len(table)} epochs, but result.json says {result.epochs}; remove the folder and run it again"
-        )
-    return table
-
-
-def _check_cell(folder: Path, cell: Cell, study: Study, settings: CellSettings, result: Result) -> None:
+def _check_cell(
+    folder: Path, cell: Cell, study: Study, settings: CellSettings, result: Result, expected: CellSettings
+) -> None:
     """The run is the one that the study, as it is now, asks for."""
     if result.settings_hash != settings.hash:
         raise UserError(f"{folder / 'result.json'}: {AGAIN} (settings_hash isn't that of cell.json)")
@@ -151,41 +191,31 @@ def _check_cell(folder: Path, cell: Cell, study: Study, settings: CellSettings, 
             f"{folder / 'result.json'}: its seconds are of {in_words(sorted(ranks))} ranks, not of {cell.workers} workers; "
             "remove the folder and run it again"
         )
-    different = next(_differences(cell, study, settings), None)
+    try:
+        different = next(_differences(cell, study, settings, expected), None)
+    except UserError as error:  # parameters that its strategy hasn't
+        different = str(error)
     if different:
         raise UserError(f"{folder / 'cell.json'}: {AGAIN} ({different})")
 
 
-def _differences(cell: Cell, study: Study, settings: CellSettings) -> Iterator[str]:
+def _differences(cell: Cell, study: Study, settings: CellSettings, expected: CellSettings) -> Iterator[str]:
     """What the cell's settings say otherwise than the study."""
     for key in ("study", "strategy", "workers", "seed"):
         if getattr(settings, key) != getattr(cell, key):
-            yield f"{key} {getattr(settings, key)}, the folder's is {getattr(cell, key)}"
-    if settings.clock != study.clock:
-        yield f"clock {settings.clock}, the study's is {study.clock}"
-    if study.clock == "emulated" and settings.network_name != network_name(study):
-        yield f"network {settings.network_name}, the study's is {network_name(study)}"
-    if study.clock == "emulated" and not isinstance(study.network, str) and settings.network != study.network:
-        yield f"network: {_first_difference(settings.network, study.network)}"
+            yield f"{key} {getattr(settings, key)!s:.60}, the folder's is {getattr(cell, key)}"
+    if settings.clock != expected.clock:
+        yield f"clock {settings.clock}, the study's is {expected.clock}"
+    if settings.network_name != expected.network_name:
+        yield f"network {settings.network_name}, the study's is {expected.network_name}"
     if _strategy(settings) != _expected_strategy(cell, study):
         yield f"strategy {settings.kind} {settings.parameters}, the study's is {_expected_strategy(cell, study)}"
-    if settings.model != study.model:
-        yield f"model: {_first_difference(settings.model, study.model)}"
-    yield from _training_differences(cell, study, settings)
-
-
-def _training_differences(cell: Cell, study: Study, settings: CellSettings) -> Iterator[str]:
-    """What other runs decide, the edge and a relative target, is taken from the cell; `_check_together` compares it."""
-    own, wanted = settings.training, own_part(study, cell.strategy).training
-    if wanted.learning_rate == "edge":
-        wanted = replace(wanted, learning_rate=own.learning_rate)
-    if isinstance(wanted.target, SequentialEpochs):
-        if cell.strategy == SEQUENTIAL:
-            wanted = replace(wanted, max_epochs=wanted.target.sequential_epochs)
-        else:
-            wanted = replace(wanted, target=own.target)
-    if own != wanted:
-        yield f"training: {_first_difference(own, wanted)}"
+    for key in ("network", "model", "training"):
+        own, wanted = getattr(settings, key), getattr(expected, key)
+        if own != wanted:
+            yield f"{key}: {_first_difference(own, wanted)}"
+    if settings.dataset_hash != expected.dataset_hash:
+        yield f"data set {settings.dataset_hash}, the study's is {expected.dataset_hash}"
 
 
 def _strategy(settings: CellSettings) -> Strategy | None:
@@ -201,25 +231,27 @@ def _expected_strategy(cell: Cell, study: Study) -> Strategy:
 
 
 def _first_difference(own: Any, wanted: Any) -> str:
+    if own is None or wanted is None:
+        return f"{own}, the study's is {wanted}"
     there, here = plain(own), plain(wanted)
     key = next(key for key in there if there[key] != here[key])
     return f"{key} {there[key]}, the study's is {here[key]}"
 
 
-def _check_together(folder: Path, runs: list[Run]) -> None:
-    """Runs that are compared share their data, and in each seed the base rate and the target."""
-    first = runs[0]
-    for run in runs:
-        if run.settings.dataset_hash != first.settings.dataset_hash:
-            raise UserError(f"{folder.parent / run.cell.folder}: {AGAIN} (other data than {first.cell.folder})")
-    sequential = {run.seed: run for run in runs if run.line == "matrix" and run.workers == 1}
-    for run in (run for run in runs if run.line == "matrix"):
-        base = sequential[run.seed]
-        for key, own, wanted in (
-            ("target_loss", run.result.target_loss, base.result.target_loss),
-            ("learning_rate", run.base_rate, base.base_rate),
-        ):
-            if own != wanted:
+def _check_together(study_folder: Path, read: dict[Cell, tuple[CellSettings, Result, pd.DataFrame]]) -> None:
+    """Runs that are compared share their data, by name and by what it shows of itself."""
+    facts: dict[Cell, dict[str, Any]] = {
+        cell: {
+            "data set": settings.dataset_hash,
+            "samples an epoch": epochs["samples"].iloc[0],
+            **{name: getattr(result, name, None) for name in ("null_loss", "constant_loss")},
+        }
+        for cell, (settings, result, epochs) in read.items()
+    }
+    first = next(iter(facts))
+    for cell, own in facts.items():
+        for name, value in own.items():
+            if value != facts[first][name]:
                 raise UserError(
-                    f"{folder.parent / run.cell.folder}: {AGAIN} ({key} {own}, the sequential run's is {wanted})"
+                    f"{_folder(study_folder, cell)}: {AGAIN} ({name} {value}, that of {first.folder} is {facts[first][name]})"
                 )

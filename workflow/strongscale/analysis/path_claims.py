@@ -63,7 +63,7 @@ def path_difference(runs: StudyRuns, run: Run, sequential: Run) -> PathDifferenc
 def strong_follows_sequential(runs: StudyRuns) -> Verdict:
     """Claim 2."""
     sequential = {run.seed: run for run in runs.sequential}
-    found = runs.scaled("strong")
+    found = runs.scaled_of_kind("strong")
     paths = [(run, path_difference(runs, run, sequential[run.seed])) for run in found]
     paths = [(run, path) for run, path in paths if path.num_epochs]
     if not paths:
@@ -100,7 +100,7 @@ def higher_rate_diverges(runs: StudyRuns) -> Verdict:
         text += f"; the highest rate that didn't is {max(run.base_rate for run in trained):g}"
     base_text = f"At the base rate {len(base) - len(fell)} of {len(base)} sequential runs train"
     data = f"sequential runs at the rates {rates} and {tried}: {len(base) + len(higher)} runs"
-    return Verdict((Part(not fell, base_text), Part(not trained, text)), data)
+    return Verdict((Part(None if fell else True, base_text), Part(not trained, text)), data)
 
 
 def sharp_share(runs: StudyRuns, run: Run) -> float:
@@ -116,7 +116,7 @@ def sharp_share(runs: StudyRuns, run: Run) -> float:
 
 def sharp_then_slow(runs: StudyRuns) -> Verdict:
     """Claim 10, on the sequential and the strong-scaling runs that train for long enough to show it."""
-    candidates = [*runs.sequential, *runs.scaled("strong")]
+    candidates = [*runs.sequential, *runs.scaled_of_kind("strong")]
     found = [run for run in candidates if run.result.status != DIVERGED and run.result.epochs >= SHARP_MIN_EPOCHS]
     shares = {id(run): sharp_share(runs, run) for run in found}
     found = [run for run in found if math.isfinite(shares[id(run)])]

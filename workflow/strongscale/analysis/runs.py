@@ -160,6 +160,10 @@ class StudyRuns:
         """All runs of a line of the matrix with more than one worker."""
         return [run for run in self.matrix if run.strategy == strategy and run.workers > 1]
 
+    def scaled_of_kind(self, kind: str) -> list[Run]:
+        """All runs of one kind of strategy with more than one worker, whatever their lines are called."""
+        return [run for name in self.entries(kind) for run in self.scaled(name)]
+
     def workers(self, strategy: str) -> list[int]:
         """The numbers of workers of a line of the matrix, rising; none if the study hasn't that line."""
         return list(self.study.workers_of(strategy)) if strategy in self.study.strategies else []

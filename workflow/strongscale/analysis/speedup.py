@@ -2,7 +2,7 @@
 
 import argparse
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from scipy.optimize import nnls
 from strongscale.analysis import paper
 from strongscale.analysis.load import load
 from strongscale.analysis.output import number, percent, write_csv, write_html, write_markdown
-from strongscale.analysis.runs import StudyRuns
+from strongscale.analysis.runs import StudyRuns, in_words
 from strongscale.analysis.statistics import efficiency
 from strongscale.command import run as run_command
 
@@ -79,7 +79,11 @@ def time_ratios(efficiencies: Mapping[int, float]) -> dict[int, float]:
 
 def strong_time_ratios(runs: StudyRuns) -> dict[int, float]:
     """This study's strong scaling: medians over the seeds that are paired with their own sequential runs."""
-    return time_ratios({n: efficiency(runs, "strong", n).median for n in runs.workers("strong")})
+    return time_ratios({n: efficiency(runs, "strong", n).median for n in _strong_workers(runs)})
+
+
+def _strong_workers(runs: StudyRuns) -> list[int]:
+    return runs.workers("strong") if "strong" in runs.entries("strong") else []
 
 
 def main(arguments: list[str]) -> None:
@@ -93,15 +97,15 @@ def main(arguments: list[str]) -> None:
 def write_law(runs: StudyRuns, folder: Path) -> None:
     """Write the law of this study and that of the paper, one below the other."""
     sources = [
-        ("this study", runs.clock, strong_time_ratios(runs)),
-        ("the paper, Table I", paper.CLOCK, time_ratios(paper.EFFICIENCY["strong"])),
+        ("this study", runs.clock, strong_time_ratios(runs), _strong_workers(runs)),
+        ("the paper, Table I", paper.CLOCK, time_ratios(paper.EFFICIENCY["strong"]), list(paper.EFFICIENCY["strong"])),
     ]
     rows: list[dict[str, Any]] = []
     sentences = []
-    for source, clock, observed in sources:
+    for source, clock, observed, tried in sources:
         law = fit(observed)
         rows += [{**row, "clock": clock} for row in _rows(source, observed, law)]
-        sentences.append(f"{source[0].upper()}{source[1:]}: {_in_words(law, observed)}")
+        sentences.append(f"{source[0].upper()}{source[1:]}: {_in_words(law, observed)}{_left_out(observed, tried)}")
     write_csv(folder / "speedup_law.csv", [{name: row.get(name) for name in COLUMNS} for row in rows])
     text = "T(n) / T(1) = T_S + T_P / n + c log2(n), fitted to the time to target of strong scaling."
     caption = "\n\n".join(
@@ -150,6 +154,14 @@ def _in_words(law: SpeedupLaw | None, observed: Mapping[int, float]) -> str:
     if len(observed) == MIN_POINTS:
         text += " There are as many points as parameters, so the residuals say nothing about the law."
     return text
+
+
+def _left_out(observed: Mapping[int, float], tried: Sequence[int]) -> str:
+    """The numbers of workers that the law doesn't know of: those that would bend it most."""
+    missing = [count for count in tried if count not in observed]
+    if not missing:
+        return ""
+    return f" Left out: {in_words(missing)} workers, where the efficiency has no median."
 
 
 def _readable(rows: list[dict[str, Any]]) -> pd.DataFrame:

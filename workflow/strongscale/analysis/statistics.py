@@ -3,8 +3,8 @@
 import math
 import statistics
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from strongscale.analysis.runs import Result, Run, StudyRuns
 
@@ -44,7 +44,10 @@ def coverage(num_runs: int) -> float:
 
 
 def summarise(values: Sequence[float | None], status: str, *, missing: float = math.inf) -> Summary:
-    """Median and range; `missing` is where a run without a value stands in rank order (+infinity or -infinity)."""
+    """Median and range; `missing` is where a run without a value stands in rank order (+infinity or -infinity).
+
+    A value may itself be infinite: it is known only to be beyond all others.
+    """
     ranked = sorted(missing if value is None else value for value in values)
     several = len(ranked) > 1
     return Summary(
@@ -52,7 +55,7 @@ def summarise(values: Sequence[float | None], status: str, *, missing: float = m
         low=_number(ranked[0]) if several else math.nan,
         high=_number(ranked[-1]) if several else math.nan,
         num_runs=len(ranked),
-        num_converged=sum(value is not None for value in values),
+        num_converged=sum(value is not None and math.isfinite(value) for value in values),
         status=status,
     )
 
@@ -72,17 +75,37 @@ def efficiency(study_runs: StudyRuns, strategy: str, workers: int) -> Summary:
     """T(1) / (n·T(n)) in per cent, each seed against its own sequential run."""
     sequential = {run.seed: run.result.time_to_target_s for run in study_runs.sequential}
     runs = study_runs.of(strategy, workers)
-    if not any(sequential.values()):
-        return summarise([None] * len(runs), "the sequential run did not reach the target", missing=-math.inf)
-    values = [paired_efficiency(sequential[run.seed], run.result.time_to_target_s, workers) for run in runs]
-    return summarise(values, status_of(runs), missing=-math.inf)
+    pairs = [(sequential[run.seed], run.result.time_to_target_s) for run in runs]
+    status = _status_of_pairs(runs, sequential)
+    lower, upper = (
+        summarise([paired_efficiency(*pair, workers, unknown=unknown) for pair in pairs], status)
+        for unknown in (-math.inf, math.inf)
+    )
+    return replace(lower, median=lower.median if lower.median == upper.median else math.nan, high=upper.high)
 
 
-def paired_efficiency(sequential_s: float | None, time_s: float | None, workers: int) -> float | None:
-    """T(1) / (n·T(n)) in per cent; none where either run didn't reach the target."""
-    if sequential_s is None or not time_s:
-        return None
-    return 100 * sequential_s / (workers * time_s)
+def paired_efficiency(sequential_s: float | None, time_s: float | None, workers: int, *, unknown: float) -> float:
+    """T(1) / (n·T(n)) in per cent, as far as it is known.
+
+    Below any number where only the run with n workers missed the target, above any where only the sequential run did;
+    where both did it may be anything, and is `unknown`.
+    """
+    if sequential_s is not None and time_s is not None:
+        return 100 * sequential_s / (workers * time_s)
+    if sequential_s is not None:
+        return -math.inf
+    return math.inf if time_s is not None else unknown
+
+
+def _status_of_pairs(runs: Sequence[Run], sequential: Mapping[int, float | None]) -> str:
+    """How the runs ended, and before that in how many of their seeds the sequential run has no time to compare with."""
+    num_reached = sum(sequential[run.seed] is not None for run in runs)
+    if num_reached == len(runs):
+        return status_of(runs)
+    if num_reached == 0:
+        return "the sequential run did not reach the target"
+    own = "" if all(run.result.converged for run in runs) else f"; {status_of(runs)}"
+    return f"the sequential run reached the target in {num_reached} of {len(runs)} seeds{own}"
 
 
 def status_of(runs: Sequence[Run]) -> str:

@@ -64,18 +64,19 @@ def caption(runs: StudyRuns, title: str) -> str:
 
 def text_of(summary: Summary, show: Callable[[float], str] = number) -> str:
     """A cell of a readable table: the median and its interval, or why there is none."""
-    if not summary.reached:
-        return summary.status
     interval = interval_of(summary, show)
+    if not summary.reached:
+        return f"{summary.status} {interval}".strip()
     incomplete = f" ({summary.status})" if summary.num_converged < summary.num_runs else ""
     return f"{show(summary.median)} {interval}{incomplete}".strip() if interval else show(summary.median)
 
 
 def interval_of(summary: Summary, show: Callable[[float], str] = number) -> str:
     """[smallest, largest]; an end at a run that never reached the target has no number."""
-    if summary.num_runs < 2 or not summary.reached:
+    ends = (summary.low, summary.high)
+    if summary.num_runs < 2 or not any(math.isfinite(value) for value in (*ends, summary.median)):
         return ""
-    return f"[{show(summary.low) or NOT_REACHED}, {show(summary.high) or NOT_REACHED}]"
+    return f"[{', '.join(show(end) or NOT_REACHED for end in ends)}]"
 
 
 def _write_cost(path: Path, runs: StudyRuns, title: str, value: Callable[[Result], float | None]) -> None:
@@ -110,7 +111,7 @@ def _write_efficiencies(path: Path, runs: StudyRuns, strategies: Sequence[str], 
     """The paper's table, ours beside it; a strategy that the study hasn't is left out."""
     rows: list[dict[str, Any]] = []
     readable: list[dict[str, str]] = []
-    present = [strategy for strategy in strategies if strategy in runs.study.strategies]
+    present = [strategy for strategy in strategies if strategy in runs.entries(strategy)]
     for workers in sorted({count for strategy in present for count in runs.workers(strategy)}):
         texts = {"workers": str(workers)}
         for strategy in present:
