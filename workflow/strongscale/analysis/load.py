@@ -14,6 +14,7 @@ from strongscale.config import SEQUENTIAL, Study
 from strongscale.errors import UserError
 from strongscale.files import read_json
 from strongscale.prepare import resolve
+from strongscale.receipts import CELL as RECEIPT
 from strongscale.schema import Mistake, build, plain
 from strongscale.strategies import named, names
 from strongscale.strategies.base import Strategy
@@ -127,7 +128,7 @@ def _read_cell(
     folder = _folder(study_folder, cell)
     path = folder / "result.json"
     if not path.exists():
-        raise UserError(f"{path}: the result of {cell} is missing; make it with `snakemake {path}`")
+        raise UserError(f"{path}: the result of {cell} is missing; make it with `snakemake {path.with_name(RECEIPT)}`")
     if not (folder / "cell.json").exists():
         raise UserError(f"{folder / 'cell.json'}: no such file; {BROKEN}")
     settings = _build(CellSettings, read_json(folder / "cell.json"), folder / "cell.json")
