@@ -158,12 +158,11 @@ class SequentialEpochs:
 
 @dataclass(frozen=True, kw_only=True)
 class Collapse:
-    """When a run counts as collapsed: it stays at the loss of a model that ignores its input."""
+    """When a run counts as collapsed: its output no longer depends on its input."""
 
-    fraction: Annotated[
-        float, POSITIVE, "share of the null loss (predicting zero) above which a run counts as collapsed"
-    ] = 0.8
-    patience: Annotated[int, AT_LEAST_1, "epochs in a row above it, without a new best loss, before the verdict"] = 5
+    patience: Annotated[
+        int, AT_LEAST_1, "epochs in a row without a new best loss, before an output that ignores its input is a verdict"
+    ] = 5
     stop: Annotated[bool, "end a collapsed run early (the paper ran them to the end)"] = True
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from strongscale import models, order, passes, stopping, stopwatch
+from strongscale import collapse, models, order, passes, stopping, stopwatch
 from strongscale.cells import CellSettings
 from strongscale.checkpoint import Checkpoint
 from strongscale.clock import Clock, EmulatedClock, WallClock
@@ -44,6 +44,7 @@ class Trainer:
     training: Tensor  # (samples, voxels, ...)
     validation: Tensor
     null_loss: float
+    constant_loss: float
     journal: Journal
     continuation: Continuation
     epoch: int = 0  # of the minibatch that comes next, counted from 0
@@ -94,9 +95,16 @@ class Trainer:
             self.journal.validation,
             target=self.target,
             max_epochs=self.cell.training.max_epochs,
-            null_loss=self.null_loss,
+            constant_loss=self.constant_loss,
             collapse=self.cell.training.collapse,
+            ignores_input=self._ignores_input,
         )
+
+    def _ignores_input(self) -> bool:
+        """Whether the model has collapsed; rank 0 looks, so that no rank can think otherwise."""
+        chunk = self.cell.training.evaluation_chunk
+        looks = self.world.rank == 0
+        return bool(self.world.largest(int(looks and collapse.ignores_input(self.model, self.validation, chunk))))
 
     def _train_epoch(self) -> None:
         indices = torch.from_numpy(order.epoch_order(len(self.training), self.cell.seed, self.epoch)).to(self.device)

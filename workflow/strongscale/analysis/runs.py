@@ -33,6 +33,7 @@ class Result:
     best_validation_loss: Annotated[float | None, "null if none was finite"]
     final_validation_loss: Annotated[float | None, "null if not finite"]
     null_loss: Annotated[float | None, "the loss of predicting zero"]
+    constant_loss: Annotated[float | None, "the loss of the best constant output"] = None
     learning_rate: Annotated[float, "as the run records it; `Run.base_rate` is eta"]
     parts: Annotated[dict[str, float], "where time_s went"]
     startup_s: Annotated[float | None, "seconds before training began; not in time_s"]
