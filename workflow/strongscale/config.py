@@ -211,9 +211,13 @@ class Edge:
     """The sequential run tried at several learning rates: where does training break down?"""
 
     rates: Annotated[tuple[Annotated[float, POSITIVE], ...], "the rates to try"] = ()
-    epochs: Annotated[int, AT_LEAST_1, "epochs of each try"] = 20
+    epochs: Annotated[
+        int, AT_LEAST_1, "epochs of each try; as many as the sequential run's, if those are more and its rate is `edge`"
+    ] = 20
     tolerance: Annotated[
-        float, AT_LEAST_0, "a rate trains if its best loss is at most this share above a smaller rate's"
+        float,
+        AT_LEAST_0,
+        "a rate trains if its best loss is below a constant output's, and at most this share above a smaller rate's",
     ] = 0.15
 
 
