@@ -140,6 +140,8 @@ def describe(trainer: Trainer, verdict: Verdict) -> dict[str, Any]:
         "epochs_to_target": reached and reached.epoch,
         "samples_to_target": reached and reached.samples,
         "time_to_target_s": reached and reached.time_s,
+        "minibatch": trainer.minibatch_size,
+        "num_training": len(trainer.training),
         "epochs": last.epoch,
         "time_s": last.time_s,
         "best_validation_loss": _finite(best.validation_loss),

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from strongscale import collapse, models, order, passes, stopping, stopwatch
-from strongscale.cells import CellSettings
+from strongscale.cells import CellSettings, whole_data
 from strongscale.checkpoint import Checkpoint
 from strongscale.clock import Clock, EmulatedClock, WallClock
 from strongscale.continuation import Continuation
@@ -80,6 +80,8 @@ class Trainer:
 
     def run(self) -> Verdict:
         """Train to the end, from wherever it stands; the clock starts here."""
+        if words := whole_data(self.minibatch_size, len(self.training)):
+            log.warning("%s", words)
         self.clock.start()
         while not (verdict := self._judge()):
             self._train_epoch()
@@ -108,7 +110,7 @@ class Trainer:
 
     def _train_epoch(self) -> None:
         indices = torch.from_numpy(order.epoch_order(len(self.training), self.cell.seed, self.epoch)).to(self.device)
-        size = self.strategy.minibatch(self.cell.training.batch_size, self.cell.workers, self.epoch)
+        size = self.minibatch_size
         minibatches = indices.split(size)
         while self.minibatch < len(minibatches):
             rate = self._learning_rate(self.epoch + self.minibatch / len(minibatches))
@@ -182,6 +184,11 @@ class Trainer:
         """The validation loss that ends the run; a run that sets the target of the others has none itself."""
         target = self.cell.training.target
         return target if isinstance(target, float) else None
+
+    @property
+    def minibatch_size(self) -> int:
+        """Samples in one step of all workers together, in this epoch."""
+        return self.strategy.minibatch(self.cell.training.batch_size, self.cell.workers, self.epoch)
 
     def _learning_rate(self, epochs_done: float) -> float:
         base = self.cell.training.learning_rate

@@ -20,11 +20,19 @@ class WithLosses(Protocol):
 
 
 def create(settings: Model, cube_voxels: int) -> "nn.Module":
-    """The model that the settings name, for cubes of that many voxels a side: (B, voxels, ...) -> the same shape."""
+    """The model that the settings name, for cubes of that many voxels a side: (B, voxels, ...) -> the same shape.
+
+    Its `initialise(generator)` draws its initial weights.
+    """
     names = [module.name for module in pkgutil.iter_modules(__path__)]
     if settings.kind not in names:
         raise UserError(f"model.kind: no file {settings.kind}.py in {__path__[0]}; there are: {', '.join(names)}")
     model: nn.Module = importlib.import_module(f"{__name__}.{settings.kind}").create(settings, cube_voxels)
+    if not callable(getattr(model, "initialise", None)):
+        raise UserError(
+            f"model.kind: {settings.kind}.py makes a {type(model).__name__} without `initialise(generator)`, which draws "
+            "its initial weights from that torch.Generator: give it one"
+        )
     return model
 
 
