@@ -13,7 +13,7 @@ from strongscale.schema import build
 CONSTANT = 0.02
 
 
-def tried(rate, best, status="exhausted", seed=1, epochs=20):
+def tried(rate, best, status="exhausted", seed=1, epochs=20, target=None):
     """The result of one try."""
     return {
         "learning_rate": rate,
@@ -21,6 +21,7 @@ def tried(rate, best, status="exhausted", seed=1, epochs=20):
         "status": status,
         "diverged_because": "collapsed" if status == "diverged" else None,
         "epochs": epochs,
+        "target_loss": target,
         "best_validation_loss": best,
         "constant_loss": CONSTANT,
     }
@@ -83,7 +84,12 @@ def test_an_edge_that_was_not_found_is_said_where_somebody_looks(tmp_path, capsy
 
 
 def test_a_rate_that_misses_the_target_that_a_smaller_one_reached_does_not_train(tmp_path):
-    assert chosen(tmp_path, tried(0.001, 0.01, "converged"), tried(0.002, 0.0105))["learning_rate"] == 0.001
+    assert (
+        chosen(tmp_path, tried(0.001, 0.01, "converged", target=0.01), tried(0.002, 0.0105, target=0.01))[
+            "learning_rate"
+        ]
+        == 0.001
+    )
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,8 @@ def why_not(result: dict[str, Any], results: list[dict[str, Any]], tolerance: fl
         and other["learning_rate"] < result["learning_rate"]
         and other["status"] != "diverged"
     ]
-    if result["status"] != "converged" and any(other["status"] == "converged" for other in smaller):
+    has_target = result["target_loss"] is not None
+    if has_target and result["status"] != "converged" and any(other["status"] == "converged" for other in smaller):
         return "didn't reach the target, as a smaller rate did"
     least = min((other["best_validation_loss"] for other in smaller), default=best)
     if best > (1 + tolerance) * least:
