@@ -29,7 +29,7 @@ format: .venv/complete
 docs: .venv/complete  ## the page of settings, from the schema
 	PYTHONPATH=workflow python -m strongscale.settings_page docs/settings.md
 
-faults: .venv/complete  ## kill training at least 100 times in eleven ways, and compare every result
+faults: .venv/complete  ## kill training at least 100 times in fifteen ways, and compare every result
 	PYTHONPATH=workflow:tests python tests/faults.py --output docs/faults.md
 
 bench: .venv/complete  ## against what others use, as ratios: docs/benchmarks

@@ -13,6 +13,7 @@ from strongscale.schema import build, plain
 from strongscale.train import create_strategy
 
 NULL_LOSS = 0.048
+CONSTANT_LOSS = 0.019
 CEILING = 0.0437
 SEQUENTIAL_EPOCHS = 20
 MAX_EPOCHS = 80
@@ -210,6 +211,9 @@ def _result(settings: CellSettings, outcome: Outcome) -> dict[str, object]:
         "best_validation_loss": min(finite) if finite else None,
         "final_validation_loss": outcome.losses[-1] if math.isfinite(outcome.losses[-1]) else None,
         "null_loss": NULL_LOSS,
+        "constant_loss": CONSTANT_LOSS,
+        "minibatch": 32 if settings.kind == "strong" else 32 * settings.workers,
+        "num_training": 512,
         "learning_rate": settings.training.learning_rate,
         "parts": {"compute_s": 0.8 * time_s, "communication_s": 0.1 * time_s, "evaluation_s": 0.06 * time_s},
         "startup_s": 1.5,

@@ -24,7 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-from conftest import ROOT, environment, mpi_command, rows, write_cell, write_dataset
+import workflow_faults
+from conftest import environment, launch_spoilt, mpi_command, rows, write_cell, write_dataset
 
 from strongscale.config import Checkpoints
 from strongscale.errors import UserError
@@ -33,6 +34,7 @@ from strongscale.files import read_json
 LONG = {"max_epochs": 40, "checkpoints": Checkpoints(every_epochs=5, every_s=0.1)}
 REDUCTIONS = {"exact": {"reduction": "exact", "microbatch": 2}, "fast": {"reduction": "fast"}}
 WORKERS = 4
+SUSPENDED_S = 6.0  # longer than what counts as a stumble
 TORN = "half-written checkpoints left behind by them"
 
 
@@ -202,7 +204,39 @@ def result_torn_in_half(run):
     path.unlink()
 
 
+def suspended(run):
+    """As by bstop in a job's first minute, which stops the launcher alone; continued, it is told to leave later."""
+    process = run.start()
+    run.wait_until_training(process)
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(SUSPENDED_S)
+    stopped = [one for one in below(process) if one.status() == psutil.STATUS_STOPPED]
+    ended = process.poll() is not None or (run.folder / "result.json").exists()
+    process.send_signal(signal.SIGCONT)
+    assert ended or len(stopped) >= run.ranks, "its ranks went on"
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=60)
+    return not ended
+
+
+def replica_astray(run):
+    """The weights of the last of two ranks are spoilt: the run ends by itself, and nothing of it is kept."""
+    spoil = """
+        take_step = trainer.Trainer._take_step
+        def spoilt(self, *arguments):
+            take_step(self, *arguments)
+            self.flat.values.data.mul_(1.5)
+        if rank == 1: trainer.Trainer._take_step = spoilt
+    """
+    answer = launch_spoilt(run.folder, spoil)
+    assert answer.returncode == 1
+    assert "rank 1" in answer.stderr.splitlines()[-1]
+    assert not (run.folder / "result.json").exists()
+
+
 FAULTS = [
+    suspended,
+    replica_astray,
     one_rank_killed,
     mpirun_killed,
     everything_killed,
@@ -214,54 +248,6 @@ FAULTS = [
     results_read_only,
     result_torn_in_half,
 ]
-
-
-def snakemake_killed(root, seed, num_deaths=2):
-    """A whole workflow, killed and started again with the same command."""
-    order = random.Random(seed)
-    folder = root / f"snakemake{seed}"
-    folder.mkdir()
-    (folder / "study.yaml").write_text(WORKFLOW)
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-    command += ["--profile", str(ROOT / "profiles" / "local"), "--configfile", "study.yaml", "--cores", "1"]
-    command += ["results/faults/cells/strong/02workers/seed1/result.json"]
-    quiet = {"cwd": folder, "env": environment(), "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    journal = folder / "results/faults/cells/strong/02workers/seed1/epochs.csv"
-    deaths = 0
-    for _ in range(num_deaths):
-        process = subprocess.Popen(command, start_new_session=True, **quiet)
-        while process.poll() is None and not (journal.exists() and len(journal.read_text().splitlines()) > 2):
-            time.sleep(0.02)
-        time.sleep(order.uniform(0, 0.5))
-        deaths += process.poll() is None
-        if order.random() < 0.5:
-            kill_all(process)  # the machine dies
-        else:
-            orphans = below(process)
-            process.kill()  # snakemake alone dies: its job goes on, and holds the cell's lock until it ends
-            process.wait()
-            psutil.wait_procs(orphans, timeout=60)
-    subprocess.run(command, check=True, **quiet)
-    return journal.parent, deaths
-
-
-WORKFLOW = """
-study: faults
-datasets:
-  faults:
-    phantom: {scans: 4, nodules: 24, subsets: 1, size_mm: [60, 60, 60]}
-    num_validation: 6
-studies:
-  faults:
-    dataset: faults
-    clock: emulated
-    max_ranks: 2
-    strategies: {strong: {}}
-    workers: [1, 2]
-    model: {components: 4, filters: [4, 4], kernels: [3, 3]}
-    training: {target: 1.0e-9, max_epochs: 60, batch_size: 8, reduction: exact, microbatch: 2}
-    checkpoints: {every_epochs: 3, every_s: 0.1}
-"""
 
 
 def any_ranks(order):
@@ -319,11 +305,12 @@ def campaign(root, num_kills, num_workflows, seed=1):
         for reduction, died, equal in ended:
             deaths += died
             outcomes[reduction, equal] += 1
-    calm_folder, _ = snakemake_killed(root, num_workflows, num_deaths=0)
+    calm_cell = workflow_faults.undisturbed(root)
     for number in range(num_workflows):
-        folder, died = snakemake_killed(root, number)
-        deaths["snakemake_killed"] += died
-        outcomes["exact", rows(folder) == rows(calm_folder)] += 1
+        fault = workflow_faults.FAULTS[number % len(workflow_faults.FAULTS)]
+        cell, struck = fault(root, number)
+        deaths[fault.__name__] += struck
+        outcomes["exact", rows(cell) == rows(calm_cell)] += 1
     return deaths, outcomes
 
 
@@ -345,7 +332,7 @@ def main():
     """Run the campaign."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=115)
-    parser.add_argument("--workflows", type=int, default=5)
+    parser.add_argument("--workflows", type=int, default=6)
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -8,6 +8,7 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +17,8 @@ from strongscale.data import dataset, inspect
 from strongscale.data.ledger import COLUMNS
 from strongscale.data.split import validation_scans
 from strongscale.errors import UserError
+from strongscale.files import write_json
+from strongscale.loss import msle
 from strongscale.schema import plain
 
 SETTINGS = Dataset(phantom=Phantom(seed=5), cubes=Cubes(voxels=4), num_validation=3)
@@ -64,13 +67,42 @@ def test_every_cube_is_there_once_beside_its_row(parts: list[Path], tmp_path: Pa
 
 def test_the_summary_says_what_the_data_set_holds(parts: list[Path], tmp_path: Path) -> None:
     summary = run_dataset(parts, tmp_path / "made")
-    samples = dataset.load(tmp_path / "made")
     assert (summary["num_training"], summary["num_validation"]) == (5, 3)
     assert sum(summary["num_scans"].values()) == 6
     assert summary["provenance"] == "phantom scans, seed 5"
     assert summary["states"] == {"cube": 8, "padded": 0, "cut": 0}
-    assert summary["null_loss"]["training"] == np.mean(np.log1p(samples.training.astype(float)) ** 2)
-    assert samples.null_loss == summary["null_loss"]["validation"]
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_the_losses_of_ignoring_the_input_are_those_of_the_models_own_dimensions(
+    parts: list[Path], tmp_path: Path, dimensions: int
+) -> None:
+    run_dataset(parts, tmp_path / "made")
+    samples = dataset.load(tmp_path / "made", dimensions)
+    training, validation = (
+        np.log1p(dataset.central_section(side, dimensions).astype(float))
+        for side in (samples.training, samples.validation)
+    )
+    assert samples.null_loss == np.mean(validation**2)
+    assert samples.constant_loss == pytest.approx(np.mean((validation - training.mean(axis=0)) ** 2))
+
+
+def test_no_constant_output_is_better_for_the_training_samples() -> None:
+    random = np.random.default_rng(0)
+    cubes = random.uniform(size=(7, 2, 2, 2)).astype(np.float32)
+    least = dataset.constant_loss(cubes, cubes)
+    best = np.exp(np.log1p(cubes.astype(float)).mean(axis=0)) - 1
+    for other in (best, cubes.mean(axis=0), best + 0.01, best - 0.01):
+        loss = float(msle(torch.from_numpy(other)[None], torch.from_numpy(cubes.astype(float))).mean())
+        assert loss >= least - 1e-12
+        assert (loss == pytest.approx(least, abs=1e-9)) == (other is best)
+
+
+def test_a_summary_of_an_earlier_version_is_refused_by_name(parts: list[Path], tmp_path: Path) -> None:
+    summary = run_dataset(parts, tmp_path / "made")
+    write_json(tmp_path / "made" / "dataset.json", summary | {"null_loss": {"training": 0.1, "validation": 0.1}})
+    with pytest.raises(UserError, match=r"dataset\.json: no null_loss in 3 dimensions; remove it and run again"):
+        dataset.load(tmp_path / "made")
 
 
 def test_no_scan_is_on_both_sides(parts: list[Path], tmp_path: Path) -> None:

@@ -71,7 +71,8 @@ def write_all(folder, cubes, manifest, dropped=()):
         "hash": dataset.digest(cubes, split),
         "provenance": "scans of a test",
         "window_hu": [-1000.0, 400.0],
-        "null_loss": {name: dataset.null_loss(own) if len(own) else None for name, own in sides.items()},
+        "null_loss": {"3": {name: dataset.null_loss(own) if len(own) else None for name, own in sides.items()}},
+        "constant_loss": {"3": dict.fromkeys(sides)},
     }
     np.save(folder / "cubes.npy", cubes)
     manifest.to_csv(folder / "manifest.csv", index=False)
@@ -230,7 +231,7 @@ def test_differences_in_words(found, words):
 
 
 def test_a_null_loss_of_other_cubes_is_named(folder):
-    change_json(folder / "dataset.json", null_loss={"training": 0.5, "validation": 0.5})
+    change_json(folder / "dataset.json", null_loss={"3": {"training": 0.5, "validation": 0.5}})
     assert failed(folder)["the null losses of dataset.json are those of the cubes"] == "not for training and validation"
 
 

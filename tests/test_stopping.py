@@ -5,18 +5,33 @@ import pytest
 from strongscale.config import Collapse
 from strongscale.stopping import Verdict, judge
 
-NULL = 0.048
+CONSTANT = 0.019
 
 
-def verdict(validation, training=None, target=0.01, max_epochs=100, **collapse):
-    losses = training or validation
+def verdict(validation, training=None, target=0.01, max_epochs=100, ignores_input=False, **collapse):
     return judge(
-        losses, validation, target=target, max_epochs=max_epochs, null_loss=NULL, collapse=Collapse(**collapse)
+        training or validation,
+        validation,
+        target=target,
+        max_epochs=max_epochs,
+        constant_loss=CONSTANT,
+        collapse=Collapse(**collapse),
+        ignores_input=lambda: ignores_input,
     )
 
 
 def test_reaching_the_target_is_converged():
     assert verdict([0.02, 0.01]) == Verdict("converged")
+
+
+def test_a_target_that_a_constant_output_reaches_is_never_converged():
+    assert verdict([0.02, 0.0191], target=0.02) is None
+    assert verdict([0.02, 0.0189], target=0.02) == Verdict("converged")
+
+
+def test_an_output_that_ignores_its_input_has_not_converged_whatever_its_loss():
+    assert verdict([0.02, 0.009], ignores_input=True) is None
+    assert verdict([0.02, 0.009], ignores_input=True, max_epochs=2) == Verdict("diverged", "collapsed")
 
 
 def test_running_all_epochs_is_exhausted():
@@ -29,25 +44,45 @@ def test_a_loss_that_is_not_finite_is_diverged_in_either_set(bad):
     assert verdict([0.02, 0.02], training=[0.02, bad]) == Verdict("diverged", "not finite")
 
 
-def test_a_run_that_stays_at_the_ceiling_has_collapsed():
-    assert verdict([0.0437] * 6) == Verdict("diverged", "collapsed")
+@pytest.mark.parametrize("loss", [0.0437, 0.026, 0.0195])  # of predicting zero, of the best constant, between the two
+def test_an_output_that_ignores_its_input_and_improves_no_more_has_collapsed(loss):
+    assert verdict([loss] * 6, ignores_input=True) == Verdict("diverged", "collapsed")
 
 
-def test_a_run_that_fell_and_rose_to_the_ceiling_has_collapsed():
-    assert verdict([0.03, 0.015, 0.02] + [0.0438] * 5) == Verdict("diverged", "collapsed")
+def test_a_run_that_fell_and_rose_to_a_constant_output_has_collapsed():
+    assert verdict([0.03, 0.015, 0.02] + [0.0438] * 5, ignores_input=True) == Verdict("diverged", "collapsed")
 
 
-def test_a_slow_starter_that_still_improves_has_not():
-    assert verdict([0.047 * 0.98**epoch for epoch in range(8)]) is None
+def test_a_high_loss_alone_is_no_collapse():
+    assert verdict([0.0437] * 9) is None
 
 
-def test_a_short_visit_to_the_ceiling_is_forgiven():
-    assert verdict([0.02, 0.044, 0.044, 0.02, 0.044, 0.044]) is None
+def test_an_output_that_ignores_its_input_but_still_improves_goes_on():
+    assert verdict([0.047 * 0.98**epoch for epoch in range(8)], ignores_input=True) is None
 
 
 def test_where_collapsed_runs_go_on_they_are_diverged_at_the_end():
-    assert verdict([0.0437] * 6, stop=False) is None
-    assert verdict([0.0437] * 9, stop=False, max_epochs=9) == Verdict("diverged", "collapsed")
+    assert verdict([0.0437] * 6, ignores_input=True, stop=False) is None
+    assert verdict([0.0437] * 9, ignores_input=True, stop=False, max_epochs=9) == Verdict("diverged", "collapsed")
+
+
+def test_a_run_that_improves_and_uses_its_input_is_never_asked():
+    def ask():
+        raise AssertionError
+
+    losses = [0.04, 0.03, 0.02]
+    assert (
+        judge(
+            losses,
+            losses,
+            target=0.01,
+            max_epochs=9,
+            constant_loss=CONSTANT,
+            collapse=Collapse(patience=1),
+            ignores_input=ask,
+        )
+        is None
+    )
 
 
 def test_a_run_without_a_target_goes_on():

@@ -1,6 +1,7 @@
 """New nodules: drawn alike from the same seed, true to the model's bounds, in the data's form, and judged fairly."""
 
 import json
+import re
 from dataclasses import replace
 
 import nibabel
@@ -234,7 +235,7 @@ def test_cubes_repeated_in_the_data_set_dont_hide_copies(trained, tmp_path, tiny
 
 def test_parents_with_voxels_of_their_own_share_them(trained, tmp_path, tiny_dataset):
     cell = synthesis.read_settings(trained)
-    real = synthesis.read_real(trained, cell)
+    real = synthesis.read_real(trained, cell, synthesis.read_samples(trained, cell))
     own = replace(real, voxel_mm=np.linspace(0.5, 2, len(real.rows)))
     drawn, cubes, reconstructions = synthesis.make(
         synthesis.trained_model(trained, cell, 8), own, NewNodules(count=5), chunk=8
@@ -264,6 +265,20 @@ def test_a_diverged_cell_is_refused_before_anything_is_written(trained, tmp_path
     with pytest.raises(UserError, match="take a cell that didn't diverge"):
         synthesise(trained, tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("share", "words"), [(0.0, "the model's output is the same"), (-1.0, "learnt less than the best")]
+)
+def test_a_model_that_learnt_less_than_a_constant_never_passes(trained, tmp_path, monkeypatch, share, words):
+    path = trained / "weights.safetensors"
+    weights = safetensors.torch.load_file(path)
+    weights["decoder.weight"] *= share
+    safetensors.torch.save_file(weights, path)
+    monkeypatch.setattr(novelty, "TOLERATED_SHARE", 1.0)
+    summary = synthesise(trained, tmp_path / "new")
+    assert not summary["passes"]
+    assert re.search(f"The check fails: .*({words})", summary["verdict"])
 
 
 def test_one_training_nodule_is_too_few(tmp_path):

@@ -102,10 +102,12 @@ def test_a_rate_far_too_high_is_diverged_and_not_a_crash(make_cell):
 
 
 def test_a_result_tells_its_whole_story(make_cell):
-    folder = make_cell("strong", 3, target=0.5)
+    folder = make_cell("strong", 3, target=0.0019, max_epochs=9, learning_rate=0.01)
     train.train(folder, World())
     result = json.loads((folder / "result.json").read_text())
-    assert (result["status"], result["epochs_to_target"], result["samples_to_target"]) == ("converged", 1, 50)
+    assert result["status"] == "converged"
+    assert (result["epochs_to_target"], result["samples_to_target"]) == (result["epochs"], 50 * result["epochs"])
+    assert result["best_validation_loss"] < result["target_loss"] < result["constant_loss"] < result["null_loss"]
     assert result["clock"] == "emulated"
     assert result["network"] == "gigabit"
     assert result["ranks"] == 1
@@ -117,10 +119,10 @@ def test_a_result_tells_its_whole_story(make_cell):
 
 
 def test_a_sequential_run_that_sets_the_target_converges_at_its_best_epoch(make_cell):
-    folder = make_cell("sequential", target=SequentialEpochs(sequential_epochs=4))
+    folder = make_cell("sequential", target=SequentialEpochs(sequential_epochs=6), max_epochs=6, learning_rate=0.01)
     train.train(folder, World())
     result = json.loads((folder / "result.json").read_text())
-    assert (result["status"], result["epochs"]) == ("converged", 4)
+    assert (result["status"], result["epochs"]) == ("converged", 6)
     assert result["target_loss"] == result["best_validation_loss"]
 
 

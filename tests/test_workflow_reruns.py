@@ -82,7 +82,7 @@ def test_another_seed_trains_its_cells_alone(plan_changed):
 
 def test_more_epochs_leave_the_edge_and_the_sequential_run_alone(plan_changed):
     def prolong(config):
-        config["studies"]["tiny"]["training"]["max_epochs"] = 4
+        config["studies"]["tiny"]["training"]["max_epochs"] = 10
 
     planned = plan_changed(prolong)
     assert planned.trained == planned.prepared == SCALED

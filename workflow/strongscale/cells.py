@@ -113,7 +113,7 @@ def own_part(study: Study, strategy: str) -> Study:
     edge = Edge(epochs=study.edge.epochs) if is_rate_name(strategy) else Edge()
     training = study.training
     if is_rate_name(strategy):
-        training = replace(training, learning_rate=rate_of(strategy), target=None, max_epochs=study.edge.epochs)
+        training = _tried(study, rate_of(strategy))
     elif strategy == SEQUENTIAL and isinstance(training.target, SequentialEpochs):
         training = replace(training, max_epochs=training.target.sequential_epochs)
     return replace(
@@ -128,6 +128,19 @@ def own_part(study: Study, strategy: str) -> Study:
         job=Job(),
         new_nodules=NewNodules(),
     )
+
+
+def _tried(study: Study, rate: float) -> Training:
+    """A try at a rate. Where the study's rate is chosen among tries, they do what the sequential run will do."""
+    training, target, epochs = study.training, None, study.edge.epochs
+    if training.learning_rate == rate:  # this is a try's own part already
+        return training
+    if training.learning_rate == "edge":
+        if isinstance(training.target, SequentialEpochs):
+            epochs = max(epochs, training.target.sequential_epochs)
+        else:
+            epochs, target = max(epochs, training.max_epochs), training.target
+    return replace(training, learning_rate=rate, target=target, max_epochs=epochs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +181,14 @@ class CellSettings:
         """The identity of the run: everything that makes its result."""
         raw = plain(self)
         return settings_hash({key: value for key, value in raw.items() if key not in WITHOUT_EFFECT})
+
+
+def whole_data(minibatch: int, num_training: int) -> str | None:
+    """What it means that a minibatch has as many samples as there are, or more, in words; None where it hasn't."""
+    if minibatch < num_training:
+        return None
+    than = "as large as" if minibatch == num_training else "larger than"
+    return f"minibatch {minibatch}, {than} the {num_training} training samples: one step an epoch, which sees all data"
 
 
 def settings_hash(settings: Any) -> str:

@@ -158,12 +158,11 @@ class SequentialEpochs:
 
 @dataclass(frozen=True, kw_only=True)
 class Collapse:
-    """When a run counts as collapsed: it stays at the loss of a model that ignores its input."""
+    """When a run counts as collapsed: its output no longer depends on its input."""
 
-    fraction: Annotated[
-        float, POSITIVE, "share of the null loss (predicting zero) above which a run counts as collapsed"
-    ] = 0.8
-    patience: Annotated[int, AT_LEAST_1, "epochs in a row above it, without a new best loss, before the verdict"] = 5
+    patience: Annotated[
+        int, AT_LEAST_1, "epochs in a row without a new best loss, before an output that ignores its input is a verdict"
+    ] = 5
     stop: Annotated[bool, "end a collapsed run early (the paper ran them to the end)"] = True
 
 
@@ -212,9 +211,13 @@ class Edge:
     """The sequential run tried at several learning rates: where does training break down?"""
 
     rates: Annotated[tuple[Annotated[float, POSITIVE], ...], "the rates to try"] = ()
-    epochs: Annotated[int, AT_LEAST_1, "epochs of each try"] = 20
+    epochs: Annotated[
+        int, AT_LEAST_1, "epochs of each try; as many as the sequential run's, if those are more and its rate is `edge`"
+    ] = 20
     tolerance: Annotated[
-        float, AT_LEAST_0, "a rate trains if its best loss is at most this share above a smaller rate's"
+        float,
+        AT_LEAST_0,
+        "a rate trains if its best loss is below a constant output's, and at most this share above a smaller rate's",
     ] = 0.15
 
 

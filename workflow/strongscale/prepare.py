@@ -6,17 +6,22 @@ rate at the edge, the target that the sequential run set, the network measured o
 
 import argparse
 import json
+import logging
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from strongscale.cells import Cell, CellSettings, num_ranks, own_part
+from strongscale.cells import Cell, CellSettings, num_ranks, own_part, whole_data
 from strongscale.command import run
 from strongscale.config import NETWORKS, SEQUENTIAL, Network, SequentialEpochs, Study, Training
+from strongscale.data.dataset import loss_without_input
 from strongscale.errors import UserError
 from strongscale.files import read_json, write_json
 from strongscale.schema import build, plain
+
+log = logging.getLogger(__name__)
 
 
 def resolve(
@@ -67,14 +72,45 @@ def _resolve_training(training: Training, cell: Cell, learning_rate: Path | None
     return replace(training, target=_target_set_by(sequential))
 
 
+def check_target(study: Study, dataset: Path) -> None:
+    """A target that can be reached without looking at the input is none."""
+    target = study.training.target
+    if not isinstance(target, float):
+        return
+    constant = loss_without_input("constant_loss", dataset, study.model.dimensions)
+    if target >= constant:
+        raise UserError(
+            f"training.target: {target:g} is not allowed; allowed: less than {constant:.6g}, which the best constant "
+            f"output has, whatever its input ({dataset})"
+        )
+
+
 def _target_set_by(sequential: Path) -> float:
     result = read_json(sequential)
-    if result["status"] != "converged":
+    if result["status"] == "converged":
+        target: float = result["target_loss"]
+        return target
+    if result["status"] == "exhausted":
         raise UserError(
-            f"{sequential}: the sequential run {result['status']}, so it sets no target; lower its learning rate"
+            f"{sequential}: in {result['epochs']} epochs the sequential run learnt less than the best constant output "
+            f"(a loss of {result['best_validation_loss']:.6g} against {result['constant_loss']:.6g}), so it sets no "
+            "target; allowed: more epochs (training.target), another learning rate, more data"
         )
-    target: float = result["target_loss"]
-    return target
+    raise UserError(
+        f"{sequential}: the sequential run diverged ({result['diverged_because']}) at learning rate "
+        f"{result['learning_rate']:g}, so it sets no target; allowed: a lower training.learning_rate, or edge.rates "
+        "without that one"
+    )
+
+
+def large_minibatches(study: Study, num_training: int) -> list[str]:
+    """The lines of the matrix whose minibatch takes all training samples, each in words."""
+    found = []
+    for name in study.strategies:
+        sizes = {n: study.strategy(name).minibatch(study.training.batch_size, n, 0) for n in study.workers_of(name)}
+        words = {n: whole_data(size, num_training) for n, size in sizes.items()}
+        found += [f"{name}, {n} worker{'s' if n > 1 else ''}: {words[n]}" for n in sizes if words[n]]
+    return found
 
 
 def _network(study: Study, measured: Path | None) -> tuple[str | None, Network | None]:
@@ -106,6 +142,19 @@ def _cell_from(path: Path) -> Cell:
     return Cell(study, strategy, int(workers.removesuffix("workers")), int(seed.removeprefix("seed")))
 
 
+def write_study(study: Study, dataset: Path, output: Path) -> None:
+    """Write study.json, and tell of what the data make of the settings."""
+    check_target(study, dataset)
+    summary = read_json(dataset)
+    for words in large_minibatches(study, summary["num_training"]):
+        log.warning("%s", words)
+        sys.stdout.write(
+            f"{output.parent.name}: {words}\n"
+        )  # the log goes into a file; whoever watches should know too
+    raw = {"name": output.parent.name, "dataset_provenance": summary["provenance"]} | plain(study)
+    write_json(output, raw)
+
+
 def main(arguments: list[str]) -> None:
     """Write study.json or a cell's cell.json, from the study's settings as JSON."""
     parser = argparse.ArgumentParser(prog="strongscale.prepare", description=main.__doc__)
@@ -119,12 +168,10 @@ def main(arguments: list[str]) -> None:
     raw: dict[str, Any] = json.loads(options.settings)
     study = build(Study, raw, "study")
     if options.output.name == "study.json":
-        provenance = read_json(options.dataset)["provenance"]
-        write_json(
-            options.output, {"name": options.output.parent.name, "dataset_provenance": provenance} | plain(study)
-        )
+        write_study(study, options.dataset, options.output)
         return
     folder = options.output.parent
+    check_target(study, options.dataset)
     settings = resolve(
         study,
         _cell_from(folder),

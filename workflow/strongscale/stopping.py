@@ -1,7 +1,7 @@
-"""When a run ends, and what its end is called: a pure function of the losses so far."""
+"""When a run ends, and what its end is called: from the losses so far, and from whether it still uses its input."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,27 +26,29 @@ def judge(
     *,
     target: float | None,
     max_epochs: int,
-    null_loss: float,
+    constant_loss: float,
     collapse: Collapse,
+    ignores_input: Callable[[], bool],
 ) -> Verdict | None:
-    """The verdict after the last epoch of these losses, or None: go on."""
+    """The verdict after the last epoch of these losses, or None: go on.
+
+    Whether the output ignores its input is asked only where the answer decides. With a small validation set a constant
+    output may by luck lie below `constant_loss`, so that a run has not converged on its loss alone.
+    """
     if not (math.isfinite(training[-1]) and math.isfinite(validation[-1])):
         return Verdict("diverged", "not finite")
-    if target is not None and validation[-1] <= target:
+    is_last = len(validation) == max_epochs
+    reached = target is not None and validation[-1] <= target and validation[-1] < constant_loss
+    stopped = collapse.stop and has_stopped_improving(validation, collapse.patience)
+    ignores = (reached or stopped or is_last) and ignores_input()
+    if reached and not ignores:
         return Verdict("converged")
-    collapsed = has_collapsed(validation, null_loss, collapse)
-    if collapsed and (collapse.stop or len(validation) == max_epochs):
+    if ignores and (stopped or is_last):
         return Verdict("diverged", "collapsed")
-    return Verdict("exhausted") if len(validation) == max_epochs else None
+    return Verdict("exhausted") if is_last else None
 
 
-def has_collapsed(validation: Sequence[float], null_loss: float, collapse: Collapse) -> bool:
-    """Whether the loss lies near that of predicting nothing and has stopped falling.
-
-    A slow starter lies there too, but it improves; a collapsed model ignores its input and stays.
-    """
-    recent = validation[-collapse.patience :]
-    before = validation[: -collapse.patience]
-    if not before or min(recent) < collapse.fraction * null_loss:
-        return False
-    return min(recent) > NEW_BEST * min(before)
+def has_stopped_improving(validation: Sequence[float], patience: int) -> bool:
+    """Whether none of the last so many losses is a new best."""
+    recent, before = validation[-patience:], validation[:-patience]
+    return bool(before) and min(recent) > NEW_BEST * min(before)

@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 def read_samples(folder: Path, cell: CellSettings) -> Samples:
     """The data set that the cell was made for."""
-    samples = load(folder / cell.dataset)
+    samples = load(folder / cell.dataset, cell.model.dimensions)
     if samples.hash != cell.dataset_hash:
         raise UserError(
             f"{folder / cell.dataset}: not the data set that {folder / 'cell.json'} was made for; run again"
@@ -100,6 +100,7 @@ def prepare(folder: Path, ranks: World, *, any_ranks: bool = False, interrupt: I
         training=_to_device(samples.training, cell, device),
         validation=_to_device(samples.validation, cell, device),
         null_loss=samples.null_loss,
+        constant_loss=samples.constant_loss,
         journal=Journal(folder / "epochs.csv" if ranks.rank == 0 else None),
         continuation=Continuation(
             world=ranks,
@@ -126,7 +127,13 @@ def describe(trainer: Trainer, verdict: Verdict) -> dict[str, Any]:
     target = trainer.target
     status, reached = verdict.status, last if verdict.status == "converged" else None
     if isinstance(cell.training.target, SequentialEpochs) and status == "exhausted":
-        status, reached, target = "converged", best, best.validation_loss
+        if best.validation_loss < trainer.constant_loss:
+            status, reached, target = "converged", best, best.validation_loss
+        else:
+            log.warning(
+                "the sequential run learnt less than the best constant output, whose loss is %.6f: it sets no target",
+                trainer.constant_loss,
+            )
     return {
         "study": cell.study,
         "strategy": cell.strategy,
@@ -140,11 +147,14 @@ def describe(trainer: Trainer, verdict: Verdict) -> dict[str, Any]:
         "epochs_to_target": reached and reached.epoch,
         "samples_to_target": reached and reached.samples,
         "time_to_target_s": reached and reached.time_s,
+        "minibatch": trainer.minibatch_size,
+        "num_training": len(trainer.training),
         "epochs": last.epoch,
         "time_s": last.time_s,
         "best_validation_loss": _finite(best.validation_loss),
         "final_validation_loss": _finite(last.validation_loss),
         "null_loss": trainer.null_loss,
+        "constant_loss": trainer.constant_loss,
         "learning_rate": cell.training.learning_rate,
         "parts": {name: getattr(last, name) for name in ("compute_s", "communication_s", "evaluation_s")},
     }

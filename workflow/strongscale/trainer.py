@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from strongscale import models, order, passes, replicas, stopping, stopwatch, suitability
-from strongscale.cells import CellSettings
+from strongscale import collapse, models, order, passes, replicas, stopping, stopwatch, suitability
+from strongscale.cells import CellSettings, whole_data
 from strongscale.checkpoint import Checkpoint
 from strongscale.clock import Clock, EmulatedClock, WallClock
 from strongscale.continuation import Continuation
@@ -45,6 +45,7 @@ class Trainer:
     training: Tensor  # (samples, voxels, ...)
     validation: Tensor
     null_loss: float
+    constant_loss: float
     journal: Journal
     continuation: Continuation
     epoch: int = 0  # of the minibatch that comes next, counted from 0
@@ -81,6 +82,8 @@ class Trainer:
 
     def run(self) -> Verdict:
         """Train to the end, from wherever it stands; the clock starts here."""
+        if words := whole_data(self.minibatch_size, len(self.training)):
+            log.warning("%s", words)
         self._compare("the weights that training starts with")
         self._get_ready()
         self.clock.start()
@@ -98,13 +101,20 @@ class Trainer:
             self.journal.validation,
             target=self.target,
             max_epochs=self.cell.training.max_epochs,
-            null_loss=self.null_loss,
+            constant_loss=self.constant_loss,
             collapse=self.cell.training.collapse,
+            ignores_input=self._ignores_input,
         )
+
+    def _ignores_input(self) -> bool:
+        """Whether the model has collapsed; rank 0 looks, so that no rank can think otherwise."""
+        chunk = self.cell.training.evaluation_chunk
+        looks = self.world.rank == 0
+        return bool(self.world.largest(int(looks and collapse.ignores_input(self.model, self.validation, chunk))))
 
     def _train_epoch(self) -> None:
         indices = torch.from_numpy(order.epoch_order(len(self.training), self.cell.seed, self.epoch)).to(self.device)
-        size = self.strategy.minibatch(self.cell.training.batch_size, self.cell.workers, self.epoch)
+        size = self.minibatch_size
         minibatches = indices.split(size)
         while self.minibatch < len(minibatches):
             rate = self._learning_rate(self.epoch + self.minibatch / len(minibatches))
@@ -205,6 +215,11 @@ class Trainer:
         """The validation loss that ends the run; a run that sets the target of the others has none itself."""
         target = self.cell.training.target
         return target if isinstance(target, float) else None
+
+    @property
+    def minibatch_size(self) -> int:
+        """Samples in one step of all workers together, in this epoch."""
+        return self.strategy.minibatch(self.cell.training.batch_size, self.cell.workers, self.epoch)
 
     def _learning_rate(self, epochs_done: float) -> float:
         base = self.cell.training.learning_rate

@@ -1,6 +1,8 @@
 """Test each of the paper's ten claims on a study's own runs: it holds, it fails, or this study can't tell."""
 
 import argparse
+import logging
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,10 +13,13 @@ from strongscale.analysis import path_claims as path
 from strongscale.analysis.load import load
 from strongscale.analysis.output import write_csv, write_html
 from strongscale.analysis.paper import CLAIMS
+from strongscale.analysis.remarks import remarks
 from strongscale.analysis.runs import StudyRuns
 from strongscale.analysis.verdict import Verdict
 from strongscale.command import run as run_command
 from strongscale.files import write_text
+
+log = logging.getLogger(__name__)
 
 TESTS: dict[int, Callable[[StudyRuns], Verdict]] = {
     1: convergence.strong_reaches_target,
@@ -40,7 +45,11 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--study", type=Path, required=True, help="folder of the study, results/<name>")
     options = parser.parse_args(arguments)
-    write_claims(load(options.study), options.study)
+    runs = load(options.study)
+    write_claims(runs, options.study)
+    for remark in remarks(runs):
+        log.warning("%s", remark)
+        sys.stdout.write(f"{runs.name}: {remark}\n")  # the log goes into a file; whoever watches should know too
 
 
 def verdicts(runs: StudyRuns) -> dict[int, Verdict]:
@@ -63,6 +72,7 @@ def write_claims(runs: StudyRuns, folder: Path) -> None:
     ]
     write_csv(folder / "claims.csv", rows, runs.clock)
     opening = f"The paper's claims, tested on study {runs.name}: {runs.label}.\n\n{RULES}"
+    opening = "\n\n".join([opening, *remarks(runs)])
     write_html(folder / "claims.html", pd.DataFrame(rows), opening)
     sections = [opening]
     sections += [

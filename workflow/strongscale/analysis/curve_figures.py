@@ -1,18 +1,21 @@
 """Figures of losses: over epochs, over time, and over the learning rate."""
 
 import math
+import textwrap
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from strongscale.analysis.remarks import edge_not_found
 from strongscale.analysis.runs import DIVERGED, Run, StudyRuns
 from strongscale.analysis.style import GREY, Look, looks, new_figure, plain_log_numbers, sentence_figure
 
 ZOOM_EPOCHS = 5
 WARMUP_FIGURE_WORKERS = 8
-EDGE_OUTCOMES = {"trained": "o", "collapsed": "X", "not finite": "^"}
+NOT_LEARNT = "no better than a constant"
+EDGE_OUTCOMES = {"trained": "o", NOT_LEARNT: "D", "collapsed": "X", "not finite": "^"}
 
 
 def warmup_figure(runs: StudyRuns) -> Figure:
@@ -60,11 +63,18 @@ def _draw_losses(axes: Axes, epochs: pd.DataFrame, run: Run) -> None:
         {"training_loss": "training", "validation_loss": "validation"}.items(), looks(range(2)).values(), strict=True
     ):
         axes.plot(epochs["epoch"], _finite(epochs[column]), label=name, **look.line(markersize=3.5, linewidth=1.3))
-    if run.result.null_loss is not None:
-        axes.axhline(run.result.null_loss, color=GREY, linestyle=":", label="predicting zero")
+    _draw_without_input(axes, run.result.null_loss, run.result.constant_loss)
     if run.result.target_loss is not None:
         axes.axhline(run.result.target_loss, color=GREY, linestyle="--", linewidth=1, label="target")
     axes.set_ylim(bottom=0)
+
+
+def _draw_without_input(axes: Axes, null_loss: float | None, constant_loss: float | None) -> None:
+    """The losses of what ignores its input, as dotted lines."""
+    if null_loss is not None:
+        axes.axhline(null_loss, color=GREY, linestyle=":", label="predicting zero")
+    if constant_loss is not None:
+        axes.axhline(constant_loss, color="black", linestyle=":", linewidth=1, label="the best constant output")
 
 
 def _finite(losses: pd.Series) -> "pd.Series[float]":
@@ -133,8 +143,7 @@ def edge_figure(runs: StudyRuns) -> Figure:
         axes.scatter(
             [run.base_rate for run in found], heights, marker=marker, label=name, s=38, color=outcomes[outcome].color
         )
-    if null_loss is not None:
-        axes.axhline(null_loss, color=GREY, linestyle=":", label="predicting zero")
+    _draw_without_input(axes, null_loss, runs.constant_loss)
     for position, rate in enumerate(sorted({run.base_rate for run in runs.sequential})):
         axes.axvline(rate, color=GREY, linestyle="--", linewidth=1, label=None if position else "the study's rate")
     axes.set_xscale("log")
@@ -144,11 +153,12 @@ def edge_figure(runs: StudyRuns) -> Figure:
     axes.set_ylim(0, 1.08 * top)
     axes.set_xlabel("learning rate of the sequential run")
     axes.set_ylabel("final validation loss")
-    axes.set_title("Where the learning rate becomes too large")
+    not_found = edge_not_found(runs)
+    axes.set_title(textwrap.fill(not_found, 75) if not_found else "Where the learning rate becomes too large")
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     return figure
 
 
 def edge_outcome(run: Run) -> str:
-    """trained, collapsed or not finite."""
-    return run.result.diverged_because or "trained"
+    """trained, no better than a constant, collapsed or not finite."""
+    return run.result.diverged_because or ("trained" if run.result.beats_constant else NOT_LEARNT)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from strongscale.analysis.output import number, percent
+from strongscale.analysis.remarks import edge_not_found
 from strongscale.analysis.runs import DIVERGED, Run, StudyRuns, in_words
 from strongscale.analysis.verdict import Part, Verdict, looked_at
 
@@ -91,7 +92,10 @@ def higher_rate_diverges(runs: StudyRuns) -> Verdict:
     higher = [run for run in runs.edge if run.seed in base and run.base_rate > base[run.seed].base_rate]
     rates = in_words(sorted({f"{run.base_rate:g}" for run in base.values()}))
     if not higher:
-        return Verdict((Part(None, f"No sequential run at a rate above the base rate {rates}"),), "no runs")
+        text = f"No sequential run at a rate above the base rate {rates}"
+        if not_found := edge_not_found(runs):
+            text += f". {not_found.rstrip('.')}"
+        return Verdict((Part(None, text),), "no runs")
     trained = [run for run in higher if run.result.status != DIVERGED]
     fell = [run for run in base.values() if run.result.status == DIVERGED]
     tried = in_words(dict.fromkeys(f"{run.base_rate:g}" for run in higher))

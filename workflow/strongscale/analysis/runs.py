@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import pandas as pd
 
-from strongscale.cells import Cell, CellSettings
+from strongscale.cells import Cell, CellSettings, whole_data
 from strongscale.config import Study
 
 CONVERGED = "converged"
@@ -43,6 +43,9 @@ class Result:
     best_validation_loss: Annotated[float | None, "null if none was finite"]
     final_validation_loss: Annotated[float | None, "null if not finite"]
     null_loss: Annotated[float | None, "the loss of predicting zero"]
+    constant_loss: Annotated[float | None, "the loss of the best constant output"] = None
+    minibatch: Annotated[int | None, "samples in one step of all workers together"] = None
+    num_training: Annotated[int | None, "samples in an epoch"] = None
     learning_rate: Annotated[float, "as the run records it; `Run.base_rate` is eta"]
     parts: Annotated[dict[str, float], "where time_s went"]
     startup_s: Annotated[float | None, "seconds before training began; not in time_s"]
@@ -78,8 +81,22 @@ class Result:
         if self.status == DIVERGED:
             return f"diverged ({self.diverged_because})"
         if self.status == EXHAUSTED:
-            return f"exhausted at {self.epochs} epochs"
+            less = "" if self.beats_constant else ", no better than a constant output"
+            return f"exhausted at {self.epochs} epochs{less}"
         return self.status
+
+    @property
+    def beats_constant(self) -> bool:
+        """Whether the loss was ever below that of the best constant output; true where that isn't known."""
+        best, constant = self.best_validation_loss, self.constant_loss
+        return constant is None or (best is not None and best < constant)
+
+    @property
+    def remark(self) -> str | None:
+        """What is odd about the run's steps, in words."""
+        if self.minibatch is None or self.num_training is None:
+            return None
+        return whole_data(self.minibatch, self.num_training)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +126,7 @@ class Run:
             "hosts": " ".join(result.hosts),
             "versions": " ".join(f"{name}={version}" for name, version in sorted(result.versions.items())),
             "cell": self.cell.folder,
+            "remark": result.remark,
         }
         own = {name: getattr(self, name) for name in ("line", "strategy", "kind", "workers", "seed")}
         return {**own, **plain, **parts, **texts}
@@ -187,6 +205,11 @@ class StudyRuns:
     def null_loss(self) -> float | None:
         """The loss of predicting zero on the validation samples."""
         return next((run.result.null_loss for run in self.runs if run.result.null_loss is not None), None)
+
+    @property
+    def constant_loss(self) -> float | None:
+        """The loss of the best constant output on the validation samples."""
+        return next((run.result.constant_loss for run in self.runs if run.result.constant_loss is not None), None)
 
     @property
     def clock(self) -> str:

@@ -26,6 +26,7 @@ from strongscale.schema import build
 log = logging.getLogger(__name__)
 
 SPLITS = ("training", "validation")
+DIMENSIONS = (1, 2, 3)
 ORDER = ["seriesuid", "x_mm", "y_mm", "z_mm", "diameter_mm", "readers"]
 
 
@@ -37,18 +38,30 @@ class Samples:
     validation: NDArray[np.float32]
     hash: str
     null_loss: float
-    """The validation loss of predicting zero everywhere."""
+    """The validation loss of predicting zero everywhere, in a model's own dimensions."""
+    constant_loss: float
+    """The validation loss of the best constant output, in a model's own dimensions."""
 
 
-def load(folder: Path) -> Samples:
-    """Load a data set and check that it is the one its dataset.json describes."""
-    summary = read_json(folder / "dataset.json")
+def load(folder: Path, dimensions: int = 3) -> Samples:
+    """Load a data set, for a model of so many dimensions, and check that it is the one its dataset.json describes."""
+    path = folder / "dataset.json"
+    summary = read_json(path)
     cubes_NDHW = read_array(folder / "cubes.npy")
     split = read_table(folder / "manifest.csv")["split"].to_numpy(dtype=str)
     if digest(cubes_NDHW, split) != summary["hash"]:
         raise UserError(f"{folder}: the cubes or their split aren't those of dataset.json; remove it and run again")
     training, validation = (cubes_NDHW[split == name] for name in SPLITS)
-    return Samples(training, validation, summary["hash"], summary["null_loss"]["validation"])
+    null, constant = (loss_without_input(name, path, dimensions) for name in ("null_loss", "constant_loss"))
+    return Samples(training, validation, summary["hash"], null, constant)
+
+
+def loss_without_input(name: str, path: Path, dimensions: int) -> float:
+    """The validation loss, as dataset.json tells it, of what ignores its input: `null_loss`, or `constant_loss`."""
+    try:
+        return float(read_json(path)[name][str(dimensions)]["validation"])
+    except (KeyError, TypeError):
+        raise UserError(f"{path}: no {name} in {dimensions} dimensions; remove it and run again") from None
 
 
 def central_section(cubes: NDArray[np.float32], dimensions: int) -> NDArray[np.float32]:
@@ -61,6 +74,27 @@ def central_section(cubes: NDArray[np.float32], dimensions: int) -> NDArray[np.f
 def null_loss(cubes: NDArray[np.float32]) -> float:
     """The mean squared logarithmic error of predicting zero everywhere, in float64."""
     return float(np.mean(np.log1p(cubes.astype(np.float64)) ** 2))
+
+
+def constant_loss(cubes: NDArray[np.float32], training: NDArray[np.float32]) -> float:
+    """The same error of one cube for all, the best there is for the training samples, in float64.
+
+    The error compares logarithms, so that the best voxel c has log(1 + c) = the mean over samples of log(1 + x).
+    """
+    best = np.log1p(training.astype(np.float64)).mean(axis=0)
+    return float(np.mean((best - np.log1p(cubes.astype(np.float64))) ** 2))
+
+
+def losses_without_input(cubes_NDHW: NDArray[np.float32], split: NDArray[np.str_]) -> dict[str, Any]:
+    """What ignoring the input costs on each side of the split, for models of each number of dimensions."""
+    found: dict[str, Any] = {"null_loss": {}, "constant_loss": {}}
+    for dimensions in DIMENSIONS:
+        sides = {name: central_section(cubes_NDHW[split == name], dimensions) for name in SPLITS}
+        found["null_loss"][str(dimensions)] = {name: null_loss(own) for name, own in sides.items()}
+        found["constant_loss"][str(dimensions)] = {
+            name: constant_loss(own, sides["training"]) for name, own in sides.items()
+        }
+    return found
 
 
 def digest(cubes_NDHW: NDArray[np.float32], split: Sequence[str] | NDArray[np.str_]) -> str:
@@ -107,7 +141,7 @@ def summarise(cubes_NDHW: NDArray[np.float32], table: pd.DataFrame, settings: Da
         "voxel_mm": settings.cubes.voxel_mm if settings.cubes.diameters is None else None,
         "diameters": settings.cubes.diameters,
         "window_hu": list(settings.cubes.window_hu),
-        "null_loss": {name: null_loss(cubes_NDHW[split == name]) for name in SPLITS},
+        **losses_without_input(cubes_NDHW, split),
         "states": {state: int((table["state"] == state).sum()) for state in STATES[:-1]},
     }
 

@@ -38,10 +38,18 @@ def _defines_create(path: Path) -> bool:
 
 
 def create(settings: Model, cube_voxels: int) -> "nn.Module":
-    """The model that the settings name, for cubes of that many voxels a side: (B, voxels, ...) -> the same shape."""
+    """The model that the settings name, for cubes of that many voxels a side: (B, voxels, ...) -> the same shape.
+
+    Its `initialise(generator)` draws its initial weights.
+    """
     if settings.kind not in kinds():
         raise UserError(f"model.kind: no model {settings.kind!r} in {__path__[0]}; allowed: {', '.join(kinds())}")
     model: nn.Module = importlib.import_module(f"{__name__}.{settings.kind}").create(settings, cube_voxels)
+    if not callable(getattr(model, "initialise", None)):
+        raise UserError(
+            f"model.kind: {settings.kind}.py makes a {type(model).__name__} without `initialise(generator)`, which draws "
+            "its initial weights from that torch.Generator: give it one"
+        )
     return model
 
 

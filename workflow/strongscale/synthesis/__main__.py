@@ -7,7 +7,7 @@ of training nodules, nor far from them.
 import argparse
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +18,17 @@ from numpy.typing import NDArray
 from strongscale.analysis import style
 from strongscale.analysis.output import write_markdown
 from strongscale.cells import CellSettings
+from strongscale.collapse import ignores_input
 from strongscale.command import run
 from strongscale.config import NewNodules
-from strongscale.data.dataset import central_section
+from strongscale.data.dataset import Samples, central_section
 from strongscale.data.inspect import cube_affine, voxel_sizes_mm, write_cube_nifti
 from strongscale.errors import UserError
 from strongscale.files import atomic, read_json, write_json
 from strongscale.finished import read_settings
+from strongscale.loss import msle
 from strongscale.models.deepdensity import DeepDensity
-from strongscale.reconstruct import trained_model
+from strongscale.reconstruct import reconstruct, trained_model
 from strongscale.schema import build
 from strongscale.synthesis import figures, novelty
 from strongscale.synthesis.distances import distinct
@@ -48,9 +50,9 @@ class Real:
     voxel_mm: NDArray[np.float64]
 
 
-def read_real(folder: Path, cell: CellSettings) -> Real:
+def read_real(folder: Path, cell: CellSettings, samples: Samples) -> Real:
     """The training nodules of a cell, each once even where the data set repeats one."""
-    cubes = central_section(read_samples(folder, cell).training, cell.model.dimensions)
+    cubes = central_section(samples.training, cell.model.dimensions)
     dataset = folder / cell.dataset
     manifest = pd.read_csv(dataset / "manifest.csv", dtype={"seriesuid": str})
     positions = distinct(cubes.reshape(len(cubes), -1))
@@ -77,6 +79,21 @@ def render(model: DeepDensity, numbers_NxH: NDArray[np.float32], chunk: int) -> 
     """The cubes (N, W, ..., W) that such numbers describe, in [0, 1] as the data are."""
     parts = torch.from_numpy(numbers_NxH).split(chunk)
     return torch.cat([model.decode(part) for part in parts]).clamp(0, 1).numpy()
+
+
+@torch.no_grad()
+def fault_of(model: DeepDensity, samples: Samples, chunk: int) -> str:
+    """Why what this model draws says nothing of nodules: it has learnt less than one output for all. Else nothing."""
+    cubes = torch.from_numpy(samples.validation.copy())
+    if ignores_input(model, cubes, chunk):
+        return "whatever the input, the model's output is the same: it has collapsed"
+    loss = float(msle(reconstruct(model, cubes, chunk), cubes).double().mean())
+    if loss < samples.constant_loss:
+        return ""
+    return (
+        f"the model has learnt less than the best constant output, which has a validation loss of "
+        f"{samples.constant_loss:.4g}, and the model {loss:.4g}: train it for longer, or on more data"
+    )
 
 
 def make(
@@ -136,12 +153,14 @@ def main(arguments: list[str]) -> None:
     if cell.model.dimensions != 3:
         raise UserError(f"{folder}: model.dimensions is {cell.model.dimensions}; new nodules need a model of 3")
     torch.set_num_threads(cell.training.threads)
-    real = read_real(folder, cell)
+    samples = read_samples(folder, cell)
+    real = read_real(folder, cell, samples)
     model = trained_model(folder, cell, real.cubes.shape[-1])
     if not isinstance(model, DeepDensity):
         raise UserError(f"{folder}: model.kind is {cell.model.kind}; new nodules need deepdensity's numbers")
     drawn, cubes_NDHW, reconstructions = make(model, real, settings, cell.training.evaluation_chunk)
     found = novelty.check(*(array.reshape(len(array), -1) for array in (cubes_NDHW, real.cubes, reconstructions)))
+    found = replace(found, fault=fault_of(model, samples, cell.training.evaluation_chunk))
     rows = describe(drawn, real, found)
     with atomic(output / "nodules.npy") as path:
         np.save(path, cubes_NDHW, allow_pickle=False)

@@ -36,6 +36,8 @@ class Novelty:
     distances: dict[str, NDArray[np.float64]]
     nearest_real: NDArray[np.int64]
     nearest_reconstruction: NDArray[np.int64]
+    fault: str = ""
+    """Why nothing that this model draws can pass, in words."""
 
     @property
     def copy_threshold(self) -> float:
@@ -60,8 +62,8 @@ class Novelty:
 
     @property
     def passes(self) -> bool:
-        """Whether hardly any new nodule is a copy, and hardly any is far."""
-        return self.share("copy") <= TOLERATED_SHARE and self.share("far") <= TOLERATED_SHARE
+        """Whether the model has learnt something, hardly any new nodule is a copy, and hardly any is far."""
+        return not self.fault and self.share("copy") <= TOLERATED_SHARE and self.share("far") <= TOLERATED_SHARE
 
 
 def check(
@@ -86,7 +88,7 @@ def in_words(novelty: Novelty) -> str:
     """The verdict, with its numbers."""
     count = len(novelty.verdicts)
     copies, far = (int((novelty.verdicts == verdict).sum()) for verdict in ("copy", "far"))
-    faults = []
+    faults = [novelty.fault] if novelty.fault else []
     if novelty.share("copy") > TOLERATED_SHARE:
         faults.append("too many new nodules are copies of training nodules: raise new_nodules.perturbation")
     if novelty.share("far") > TOLERATED_SHARE:

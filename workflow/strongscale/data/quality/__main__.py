@@ -27,7 +27,7 @@ MANIFEST_COLUMNS = (
 )
 LEDGER_COLUMNS = ("file", "row", "state", "reason", "lost")
 TOTALS = ("rows", "states", "reasons", "lost", "files", "expected")
-SUMMARY = ("hash", "provenance", "null_loss", "window_hu")
+SUMMARY = ("hash", "provenance", "null_loss", "constant_loss", "window_hu")
 
 
 def main(arguments: list[str]) -> None:

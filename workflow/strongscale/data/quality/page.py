@@ -116,10 +116,14 @@ def _counts(data: DataSet) -> Section:
                 **{state: str((own["state"] == state).sum()) for state in STATES[:-1]},
                 "median diameter, mm": "" if own.empty else number(float(np.median(diameters_mm))),
                 "diameters, mm": span(diameters_mm),
-                "null loss": number(data.summary["null_loss"].get(name)),
+                "null loss": number(data.summary["null_loss"]["3"].get(name)),
+                "best constant": number(data.summary["constant_loss"]["3"].get(name)),
             }
         )
-    sentence = "The null loss is what a model reaches that predicts zero everywhere: a collapsed model ends near it."
+    sentence = (
+        "The null loss is that of predicting zero everywhere. The best constant is the loss of one cube for all, the best "
+        "for the training samples: a model that isn't below it hasn't learnt to use its input."
+    )
     return Section("Counts", [sentence], rows)
 
 

@@ -1,0 +1,85 @@
+"""What cells take from the data and from other runs, before they are trained."""
+
+import json
+import logging
+
+import pytest
+
+from strongscale import models, prepare, train
+from strongscale.config import Study
+from strongscale.data.dataset import loss_without_input
+from strongscale.errors import UserError
+from strongscale.schema import build, plain
+from strongscale.world import World
+
+
+def write(output, dataset, **settings):
+    """Write study.json or a cell.json, as the rules do."""
+    raw = {"dataset": "tiny", "strategies": {"weak": {}}, "workers": [1, 2, 8]} | settings
+    study = plain(build(Study, raw, "study"))
+    options = ["--settings", json.dumps(study), "--output", str(output), "--dataset", str(dataset / "dataset.json")]
+    prepare.main(options)
+
+
+@pytest.mark.parametrize("name", ["study.json", "cells/weak/02workers/seed1/cell.json"])
+@pytest.mark.parametrize("dimensions", [1, 3])
+def test_a_target_that_a_constant_output_reaches_is_refused(tmp_path, tiny_dataset, name, dimensions):
+    constant = loss_without_input("constant_loss", tiny_dataset / "dataset.json", dimensions)
+    model = {"dimensions": dimensions}
+    words = (
+        rf"training\.target: .* is not allowed; allowed: less than {constant:.6g}, which the best constant output has"
+    )
+    with pytest.raises(UserError, match=words):
+        write(tmp_path / "mine" / name, tiny_dataset, model=model, training={"target": 1.001 * constant})
+    assert not (tmp_path / "mine" / name).exists()
+    write(tmp_path / "mine" / name, tiny_dataset, model=model, training={"target": 0.999 * constant})
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        (
+            {"status": "exhausted", "epochs": 9, "best_validation_loss": 0.021, "constant_loss": 0.02},
+            r"in 9 epochs the sequential run learnt less than the best constant output \(a loss of 0\.021 against 0\.02\)",
+        ),
+        (
+            {"status": "diverged", "diverged_because": "collapsed", "learning_rate": 0.004},
+            r"diverged \(collapsed\) at learning rate 0\.004, so it sets no target",
+        ),
+    ],
+)
+def test_a_sequential_run_that_sets_no_target_is_one_line(make_cell, tmp_path, tiny_dataset, result, words):
+    (tmp_path / "result.json").write_text(json.dumps(result))
+    study = {"dataset": "tiny", "strategies": {"strong": {}}, "training": {"target": {"sequential_epochs": 9}}}
+    output = tmp_path / "mine" / "cells" / "strong" / "02workers" / "seed1" / "cell.json"
+    options = ["--settings", json.dumps(plain(build(Study, study, "study"))), "--output", str(output)]
+    options += ["--dataset", str(tiny_dataset / "dataset.json"), "--sequential", str(tmp_path / "result.json")]
+    with pytest.raises(UserError, match=words):
+        prepare.main(options)
+    assert not output.exists()
+
+
+def test_a_minibatch_that_takes_all_samples_is_told_in_the_plan(tmp_path, tiny_dataset, capsys):
+    write(tmp_path / "mine" / "study.json", tiny_dataset, training={"batch_size": 25, "target": None})
+    said = capsys.readouterr().out
+    assert "weak, 8 workers: minibatch 200, larger than the 50 training samples: one step an epoch" in said
+    assert "weak, 2 workers: minibatch 50, as large as the 50 training samples" in said
+    assert "weak, 1 worker" not in said
+
+
+def test_a_minibatch_that_takes_all_samples_is_told_in_log_and_result(make_cell, caplog):
+    folder = make_cell("weak", 4, max_epochs=1)
+    with caplog.at_level(logging.WARNING):
+        train.train(folder, World())
+    assert "minibatch 64, larger than the 50 training samples" in caplog.text
+    result = json.loads((folder / "result.json").read_text())
+    assert (result["minibatch"], result["num_training"]) == (64, 50)
+
+
+def test_a_model_that_can_not_draw_its_weights_is_refused_by_name(make_cell, monkeypatch):
+    class Bare:
+        """No `initialise`."""
+
+    monkeypatch.setattr(models.deepdensity, "create", lambda settings, voxels: Bare(), raising=True)
+    with pytest.raises(UserError, match=r"model\.kind: deepdensity\.py makes a Bare without `initialise\(generator\)`"):
+        train.prepare(make_cell("sequential"), World())
