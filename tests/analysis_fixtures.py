@@ -213,7 +213,7 @@ def _result(settings: CellSettings, outcome: Outcome) -> dict[str, object]:
         "null_loss": NULL_LOSS,
         "constant_loss": CONSTANT_LOSS,
         "minibatch": 32 if settings.kind == "strong" else 32 * settings.workers,
-        "num_training": 512,
+        "num_training": NUM_TRAINING,
         "learning_rate": settings.training.learning_rate,
         "parts": {"compute_s": 0.8 * time_s, "communication_s": 0.1 * time_s, "evaluation_s": 0.06 * time_s},
         "startup_s": 1.5,

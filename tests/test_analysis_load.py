@@ -265,10 +265,15 @@ def test_a_learning_rate_that_was_never_tried_is_refused(tmp_path, text):
         load(folder)
 
 
-def test_runs_of_other_data_are_not_compared(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "value", "others"),
+    [("null_loss", 0.09, 0.048), ("constant_loss", 0.018, 0.019), ("num_training", None, 512)],
+)
+def test_runs_of_other_data_are_not_compared(tmp_path, name, value, others):
     folder = write_study(tmp_path, paper_study())
-    edit(tmp_path / STRONG.folder / "result.json", null_loss=0.09)
-    with pytest.raises(UserError, match="02workers/seed1: made with another .*null_loss 0.09, that of .* is 0.048"):
+    edit(tmp_path / STRONG.folder / "result.json", **{name: value})
+    words = f"02workers/seed1: made with another .*{name} {value}, that of .* is {others}"
+    with pytest.raises(UserError, match=words):
         load(folder)
 
 

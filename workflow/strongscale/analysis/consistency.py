@@ -29,14 +29,14 @@ SAME_RATE = 1e-9
 
 
 def contradictions(
-    settings: CellSettings, raw: Mapping[str, Any], result: Result, epochs: pd.DataFrame
+    settings: CellSettings, strategy: Strategy, raw: Mapping[str, Any], result: Result, epochs: pd.DataFrame
 ) -> Iterator[str]:
     """What is wrong in result.json, in words; `raw` is all that the file says."""
     for name in IDENTITY:
         if name in raw and raw[name] != getattr(settings, name):
             yield f"{name} {raw[name]!r:.60}, cell.json's is {getattr(settings, name)!r}"
     yield from _impossible(result)
-    yield from _against_cell(settings, result)
+    yield from _against_cell(settings, strategy, result)
     yield from _against_epochs(result, epochs)
     yield from _against_status(settings, result, epochs)
     yield from _against_target(settings, result, epochs)
@@ -67,11 +67,13 @@ def _impossible(result: Result) -> Iterator[str]:
             yield f"{name!a} isn't a line of text"
 
 
-def _against_cell(settings: CellSettings, result: Result) -> Iterator[str]:
+def _against_cell(settings: CellSettings, strategy: Strategy, result: Result) -> Iterator[str]:
     training = settings.training
     wanted: dict[str, Any] = {"network": settings.network_name, "learning_rate": training.learning_rate}
     if not isinstance(training.target, SequentialEpochs):
         wanted["target_loss"] = training.target
+    if result.num_training is not None:  # results of earlier versions tell neither
+        wanted["minibatch"] = strategy.minibatch(training.batch_size, settings.workers, result.epochs)
     for name, value in wanted.items():
         if getattr(result, name) != value:
             yield f"{name} {getattr(result, name)}, cell.json's is {value}"
@@ -89,6 +91,8 @@ def _against_epochs(result: Result, epochs: pd.DataFrame) -> Iterator[str]:
         "best_validation_loss": finite.min() if len(finite) else None,
         "final_validation_loss": last["validation_loss"] if math.isfinite(last["validation_loss"]) else None,
     }
+    if result.num_training is not None:
+        wanted["num_training"] = epochs["samples"].iloc[0]
     own = {name: getattr(result, name) for name in wanted} | {f"parts.{part}": result.parts.get(part) for part in PARTS}
     wanted |= {f"parts.{part}": last[part] for part in PARTS}
     for name, value in wanted.items():
@@ -108,7 +112,7 @@ def _against_status(settings: CellSettings, result: Result, epochs: pd.DataFrame
         return
     if result.epochs != settings.training.max_epochs:
         yield f"exhausted after {result.epochs} epochs, but cell.json allows {settings.training.max_epochs}"
-    constant_loss = getattr(result, "constant_loss", None) or math.inf
+    constant_loss = result.constant_loss or math.inf
     if result.target_loss is not None and last["validation_loss"] <= result.target_loss < constant_loss:
         yield f"exhausted, but its last loss in epochs.csv, {last['validation_loss']}, reaches the target"
 
@@ -127,6 +131,8 @@ def _against_target(settings: CellSettings, result: Result, epochs: pd.DataFrame
             yield f"target_loss {result.target_loss}, but the best loss in epochs.csv is {row['validation_loss']}"
     elif result.target_loss is None or not row["validation_loss"] <= result.target_loss:
         yield f"converged to {result.target_loss}, but the last loss in epochs.csv is {row['validation_loss']}"
+    if result.constant_loss is not None and row["validation_loss"] >= result.constant_loss:
+        yield f"converged at {row['validation_loss']}, but a constant output has {result.constant_loss}"
     for name, column in TO_TARGET.items():
         if getattr(result, name) != row[column]:
             yield f"{name} {getattr(result, name)}, but epochs.csv says {row[column]:.12g}"

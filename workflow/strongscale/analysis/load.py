@@ -137,10 +137,11 @@ def _read_cell(
     expected = _expected(study_folder, cell, study, dataset_hash or settings.dataset_hash)
     _check_cell(folder, cell, study, settings, result, expected)
     epochs = read_epochs(folder / "epochs.csv")
-    problem = next(contradictions(settings, raw, result, epochs), None)
+    strategy = _expected_strategy(cell, study)
+    problem = next(contradictions(settings, strategy, raw, result, epochs), None)
     if problem:
         raise UserError(f"{path}: {problem}; {BROKEN}")
-    problem = next(off_plan(settings, _expected_strategy(cell, study), epochs), None)
+    problem = next(off_plan(settings, strategy, epochs), None)
     if problem:
         raise UserError(f"{folder / 'epochs.csv'}: {problem}; {BROKEN}")
     return settings, result, epochs
@@ -244,7 +245,7 @@ def _check_together(study_folder: Path, read: dict[Cell, tuple[CellSettings, Res
         cell: {
             "data set": settings.dataset_hash,
             "samples an epoch": epochs["samples"].iloc[0],
-            **{name: getattr(result, name, None) for name in ("null_loss", "constant_loss")},
+            **{name: getattr(result, name) for name in ("null_loss", "constant_loss", "num_training")},
         }
         for cell, (settings, result, epochs) in read.items()
     }
