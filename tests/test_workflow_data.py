@@ -296,7 +296,7 @@ def test_spaces_in_paths_are_fine(scans, tmp_path):
     work = tmp_path / "my work"
 
     def shorten(config):
-        use_folder(scans)(config)
+        use_folder(scans, cubes={"window_hu": [-700, 8000]})(config)
         study = {"network": "gigabit", "workers": [1, 2], "seeds": [1], "max_ranks": 2, "strategies": {"strong": {}}}
         config["studies"]["tiny"] |= study
         config["studies"]["tiny"]["training"]["learning_rate"] = 0.001

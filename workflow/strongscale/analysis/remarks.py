@@ -15,7 +15,7 @@ def _learnt_nothing(runs: StudyRuns) -> str | None:
     found = {run.cell: run for run in runs.matrix if run.result.status == EXHAUSTED and not run.result.beats_constant}
     if not found:
         return None
-    which = in_words(str(cell) for cell in found)
+    which = "; ".join(str(cell) for cell in found)
     losses = sorted({run.result.constant_loss for run in found.values() if run.result.constant_loss is not None})
     return (
         f"Learnt less than the best constant output, whose validation loss is {in_words(map(number, losses))}: {which}."
