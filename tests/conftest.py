@@ -3,6 +3,7 @@
 import csv
 import functools
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -24,6 +25,7 @@ from strongscale.world import World
 
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & has it ignored, by all that tests start too
 
 pytest_plugins = ["workflow_fixtures", "status_fixtures", "download_fixtures", "scheduler_fixtures"]
 
