@@ -37,7 +37,7 @@ studies:
   long:
     like: tiny
     strategies: {strong: {workers: [1]}}
-    training: {max_epochs: 400}
+    training: {max_epochs: 400, collapse: {stop: false}}
 """
 LONG = "results/long/cells/sequential/01workers/seed1"
 BRIEF = "results/brief/cells/sequential/01workers/seed1"
