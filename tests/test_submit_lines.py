@@ -60,10 +60,10 @@ def submissions(folder, scheduler, cells, *options, extra="", **programs):
     """What Snakemake asked a scheduler's commands for: the arguments of each submission, and all that it said."""
     (folder / "study.yaml").write_text(CONFIG)
     (folder / "site.yaml").write_text(f"{SITE}extra: {json.dumps(extra)}\n")
-    for made in (*cells, "results/datasets/tiny", "bin"):
+    for made in (*cells, "results/datasets/tiny/receipts", "bin"):
         (folder / made).mkdir(parents=True)
     for name in (*(f"{cell}/cell.json" for cell in cells), "results/datasets/tiny/receipts/dataset.json"):
-        (folder / name).write_text("{}")
+        (folder / name).write_text('{"files": {}}')
     for name, text in programs.items():
         (folder / "bin" / name).write_text(text.format(record=str(folder / "record")))
         (folder / "bin" / name).chmod(0o755)
