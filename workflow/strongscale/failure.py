@@ -12,6 +12,8 @@ from strongscale.lock import Busy
 
 NAME = "failure.txt"
 LOG = "train.log"
+LAUNCH_LOG = "launch.log"
+"""The job's: what is said before any rank runs, and why it failed. Snakemake removes it when it starts another."""
 UNKNOWN = "no rank said why: killed from outside (memory, time limit, a lost host), or never started; see above"
 
 NEAR = 0.8  # of the memory asked for: the last look at a process that grows comes before its end

@@ -28,7 +28,8 @@ def tell(command: str, answer: Answer, cells: list[Path]) -> Answer:
         if not lock.is_held(cell):  # an earlier job is at work there, which hasn't failed
             failure.clear(cell)
             failure.record(cell, reason)
-            _append(cell / "train.log", f"{reason}\n")  # which Snakemake shows
+            failure.end_log(cell, reason)
+            _append(cell / failure.LAUNCH_LOG, f"{time.strftime('%H:%M:%S')} ERROR {reason}\n")  # which Snakemake shows
     return Answer(answer.status or 1, "", f"{reason}\n")
 
 
