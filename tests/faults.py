@@ -314,9 +314,15 @@ def campaign(root, num_kills, num_workflows, seed=1):
     return deaths, outcomes
 
 
-def page(deaths, outcomes):
+def page(deaths, outcomes, command):
     """The campaign as a page."""
-    lines = ["# The fault campaign", "", "What `make faults` printed when it was last run for this page.", ""]
+    lines = [
+        "# The fault campaign",
+        "",
+        f"What `{command}` printed when it was last run for this page; `make faults`",
+        "",
+    ]
+    lines[-2] += " strikes more than a hundred times."
     lines += ["| fault | times |", "|---|---|"]
     faults = {name.replace("_", " "): count for name, count in sorted(deaths.items()) if name != TORN}
     lines += [f"| {name} | {count} |" for name, count in faults.items()]
@@ -337,7 +343,7 @@ def main():
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         deaths, outcomes = campaign(Path(folder), options.kills, options.workflows)
-    text = page(deaths, outcomes)
+    text = page(deaths, outcomes, f"python tests/faults.py --kills {options.kills} --workflows {options.workflows}")
     print(json.dumps({"faults": dict(deaths)}), text, sep="\n")
     if options.output:
         options.output.write_text(text)
