@@ -20,7 +20,7 @@ class PlainDensity(nn.Module):
         self.encoder = copy.deepcopy(model.encoder)
         for parameter in self.encoder.parameters():
             parameter.data = parameter.data.contiguous()
-        self.components, self.heads, self.shape = model.components, model.heads, model.shape
+        self.components, self.heads, self.shape = model.components, model.numbers, model.shape
         self.smallest_sigma = model.smallest_sigma
         sizes = [size * self.components for size in self.heads]
         layers = [nn.Linear(model.decoder.in_features, size) for size in sizes]

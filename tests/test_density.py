@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -21,8 +22,11 @@ needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, re
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
 
-def random_coefficients(dimensions, width, batch=3, components=7, spread=1.0):
-    """Coefficients in float64 from random heads; spread 60 saturates them: least deviations, correlations at the bound."""
+def random_coefficients(dimensions, width, batch=3, components=7, spread=1.0, mass=1.0):
+    """Coefficients in float64 from random heads; spread 60 saturates them: least deviations, correlations at the bound.
+
+    The first sample's mixture has that mass, the second's half as much, and so on.
+    """
     generator = torch.Generator().manual_seed(dimensions)
     pairs = dimensions * (dimensions - 1) // 2
     least = 1 / (width - 1)
@@ -31,7 +35,7 @@ def random_coefficients(dimensions, width, batch=3, components=7, spread=1.0):
         return spread * torch.randn(batch, components, *shape, generator=generator, dtype=torch.float64)
 
     return mixture.coefficients(
-        torch.log_softmax(normal(), 1),
+        torch.log_softmax(normal(), 1) + torch.log(mass / torch.arange(1, batch + 1).double()).unsqueeze(1),
         torch.tanh(normal(dimensions)),
         least + (1 - least) * torch.sigmoid(normal(dimensions)),
         mixture.MAX_CORRELATION * torch.sigmoid(normal(pairs)),
@@ -68,10 +72,11 @@ def kernel(request, monkeypatch):
     monkeypatch.setattr(density, "kernel_for", lambda device_type, components: KERNELS[request.param])
 
 
+@pytest.mark.parametrize("mass", [1.0, 2 * math.pi])
 @pytest.mark.parametrize("spread", [0.3, 1.0, 8.0, 60.0])
 @pytest.mark.parametrize("dimensions", [1, 2, 3])
-def test_float64_coefficients_give_float32_accuracy_however_narrow_and_correlated(kernel, dimensions, spread):
-    coefficients = random_coefficients(dimensions, WIDTH[dimensions], spread=spread)
+def test_float64_coefficients_give_float32_accuracy_however_narrow_and_correlated(kernel, dimensions, spread, mass):
+    coefficients = random_coefficients(dimensions, WIDTH[dimensions], spread=spread, mass=mass)
     cubes = random_cubes(WIDTH[dimensions], dimensions)
     for value, expected in zip(ours(coefficients, cubes), reference(coefficients, cubes), strict=True):
         assert difference(value, expected) < 1e-5
@@ -175,10 +180,17 @@ def test_a_kernel_that_gives_other_numbers_is_refused():
 
 
 def cases():
-    """Coefficients and cubes of 1, 2 and 3 dimensions, of one and two parts, tame and extreme."""
-    for dimensions, components, spread in [(1, 5, 1.0), (2, 50, 8.0), (3, 7, 60.0), (3, 70, 1.0)]:
+    """Coefficients and cubes of 1, 2 and 3 dimensions, of one and two parts, tame and extreme, of several masses."""
+    for dimensions, components, spread, mass in [
+        (1, 5, 1.0, 1.0),
+        (2, 50, 8.0, 2.5),
+        (3, 7, 60.0, 6.3),
+        (3, 70, 1.0, 9.0),
+    ]:
         for dtype in (torch.float32, torch.float64):
-            coefficients = random_coefficients(dimensions, WIDTH[dimensions], components=components, spread=spread)
+            coefficients = random_coefficients(
+                dimensions, WIDTH[dimensions], components=components, spread=spread, mass=mass
+            )
             loss = MixtureLoss(WIDTH[dimensions], dimensions)
             parts = loss.parts(coefficients.to(dtype) * loss.scale.to(dtype))
             yield parts, random_cubes(WIDTH[dimensions], dimensions).flatten(1), loss.monomials

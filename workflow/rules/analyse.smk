@@ -7,6 +7,7 @@ localrules:
     claims,
     figures,
     clock_check,
+    readings,
 
 
 rule tables:
@@ -193,3 +194,24 @@ rule clock_check:
         clock=clock_in_words,
     shell:
         "python -m strongscale.analysis.clock_check --study {params.folder:q} --other {params.other:q} 2> {log:q}"
+
+
+rule readings:
+    """Take the sequential runs of all studies named reading_*; make the page that judges readings of the paper."""
+    input:
+        code=ANALYSIS_CODE,
+        studies=reading_studies,
+        results=readings_trained,
+    output:
+        multiext("results/readings/readings", ".md", ".csv"),
+    log:
+        "results/readings/readings.log",
+    retries: 0
+    conda:
+        "../../envs/analyse.yaml"
+    params:
+        folders=reading_folders,
+        command="snakemake --profile local --configfile studies/readings.yaml -- readings",
+    shell:
+        "python -m strongscale.analysis.readings {params.folders:q} --output results/readings"
+        " --command {params.command:q} 2> {log:q}"

@@ -391,6 +391,26 @@ def clock_in_words(wildcards):
     return f"emulated clock: measured compute, modelled network ({network})"
 
 
+def readings():
+    """The studies that try readings of the paper."""
+    return [name for name in CONFIG.studies if name.startswith("reading_")]
+
+
+def reading_folders(wildcards):
+    """Where they lie."""
+    return [f"results/{name}" for name in readings()]
+
+
+def reading_studies(wildcards):
+    """Their settings."""
+    return [f"{folder}/study.json" for folder in reading_folders(wildcards)]
+
+
+def readings_trained(wildcards):
+    """The receipts of all their cells."""
+    return [trained(cell) for name in readings() for cell in cells.all_cells(name, CONFIG.studies[name])]
+
+
 def study_artifacts(name):
     """Everything that a study makes."""
     folder = f"results/{name}"

@@ -159,6 +159,7 @@ class CellSettings:
     network_name: Annotated[str | None, "its name"]
     dataset: Annotated[str, "the data set's folder, relative to this file"]
     dataset_hash: Annotated[str, "its content"]
+    brightness: Annotated[float | None, "mean of the training samples, where the model starts there; else null"] = None
     model: Annotated[Model, "the network"]
     training: Annotated[Training, "how it is trained, with this run's own learning rate, target and epochs"]
     checkpoints: Annotated[Checkpoints, "how often the run can be continued from"]

@@ -134,6 +134,17 @@ class Model:
     filters: Annotated[tuple[Annotated[int, AT_LEAST_1], ...], "filters of each convolution"] = (32, 32, 32)
     kernels: Annotated[tuple[Annotated[int, AT_LEAST_1], ...], "kernel width of each convolution"] = (7, 5, 3)
     padding: Annotated[Literal["valid", "same"], "valid: each convolution shrinks the cube"] = "valid"
+    mass: Annotated[
+        Annotated[float, POSITIVE] | Literal["unit", "paper", "learnt"],
+        "of the mixture, its integral over all space; unit: 1; paper: as its equation 5 is printed, (2 pi)^((n-1)/2) in n "
+        "dimensions; a number; learnt: of each cube, one more output, which the paper has none of",
+    ] = "unit"
+    smallest_sigma: Annotated[float, POSITIVE, "least standard deviation of a component, in voxels"] = 0.5
+    start: Annotated[
+        Literal["mean", "zero"],
+        "biases of the heads; mean: such that the untrained picture is as bright as the training samples are in the mean; "
+        "zero: all zero, as in Keras",
+    ] = "zero"
 
     def __post_init__(self) -> None:
         if len(self.filters) != len(self.kernels):

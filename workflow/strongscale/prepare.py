@@ -16,7 +16,7 @@ from typing import Any
 from strongscale.cells import Cell, CellSettings, num_ranks, own_part, whole_data
 from strongscale.command import run
 from strongscale.config import NETWORKS, SEQUENTIAL, Network, SequentialEpochs, Study, Training
-from strongscale.data.dataset import loss_without_input
+from strongscale.data.dataset import brightness_of, loss_without_input
 from strongscale.errors import UserError
 from strongscale.files import read_json, write_json
 from strongscale.schema import build, plain
@@ -31,17 +31,22 @@ def resolve(
     folder: Path,
     dataset: Path,
     dataset_hash: str | None = None,
+    brightness: float | None = None,
     learning_rate: Path | None = None,
     sequential: Path | None = None,
     network: Path | None = None,
 ) -> CellSettings:
     """All that the run of a cell needs, from its part of the study and from what other runs found.
 
-    `dataset_hash` stands for the data set where that needn't be there.
+    `dataset_hash` and `brightness` stand for the data set where that needn't be there.
     """
     study = own_part(study, cell.strategy)
     entry = study.strategies.get(cell.strategy)
     name, modelled = _network(study, network)
+    if dataset_hash is None:
+        dataset_hash = read_json(dataset / "dataset.json")["hash"]
+        if study.model.start == "mean":
+            brightness = brightness_of(dataset / "dataset.json", study.model.dimensions)
     return CellSettings(
         study=cell.study,
         strategy=cell.strategy,
@@ -54,7 +59,8 @@ def resolve(
         network=modelled,
         network_name=name,
         dataset=os.path.relpath(dataset, folder),
-        dataset_hash=dataset_hash or read_json(dataset / "dataset.json")["hash"],
+        dataset_hash=dataset_hash,
+        brightness=brightness,
         model=study.model,
         training=_resolve_training(study.training, cell, learning_rate, sequential),
         checkpoints=study.checkpoints,

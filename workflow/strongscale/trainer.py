@@ -63,7 +63,7 @@ class Trainer:
     def __post_init__(self) -> None:
         settings = self.cell.training
         self.model = models.create(self.cell.model, self.training.shape[-1])
-        self.model.initialise(torch.Generator().manual_seed(self.cell.seed))  # type: ignore[operator]
+        models.initialise(self.model, self.cell.seed, self.cell.brightness)
         self.model.to(self.device)
         if self.device.type == "cpu":
             models.lay_out(self.model)

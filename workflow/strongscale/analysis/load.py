@@ -134,7 +134,7 @@ def _read_cell(
     settings = _build(CellSettings, read_json(folder / "cell.json"), folder / "cell.json")
     raw = read_json(path)
     result = _build(Result, _known(Result, raw), path)
-    expected = _expected(study_folder, cell, study, dataset_hash or settings.dataset_hash)
+    expected = _expected(study_folder, cell, study, dataset_hash or settings.dataset_hash, settings.brightness)
     _check_cell(folder, cell, study, settings, result, expected)
     epochs = read_epochs(folder / "epochs.csv")
     strategy = _expected_strategy(cell, study)
@@ -147,14 +147,17 @@ def _read_cell(
     return settings, result, epochs
 
 
-def _expected(study_folder: Path, cell: Cell, study: Study, dataset_hash: str) -> CellSettings:
-    """What cell.json must say: the study's own settings, and what other runs found."""
+def _expected(
+    study_folder: Path, cell: Cell, study: Study, dataset_hash: str, brightness: float | None
+) -> CellSettings:
+    """What cell.json must say: the study's own settings, and what other runs and the data set told."""
     return resolve(
         study,
         cell,
         folder=_folder(study_folder, cell),
         dataset=study_folder.parent / "datasets" / study.dataset,
         dataset_hash=dataset_hash,
+        brightness=brightness if study.model.start == "mean" else None,
         learning_rate=study_folder / "learning_rate.json",
         sequential=_folder(study_folder, Cell(cell.study, SEQUENTIAL, 1, cell.seed)) / "result.json",
         network=study_folder / "network.json",

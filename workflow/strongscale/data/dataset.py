@@ -58,8 +58,17 @@ def load(folder: Path, dimensions: int = 3) -> Samples:
 
 def loss_without_input(name: str, path: Path, dimensions: int) -> float:
     """The validation loss, as dataset.json tells it, of what ignores its input: `null_loss`, or `constant_loss`."""
+    return _side(name, path, dimensions, "validation")
+
+
+def brightness_of(path: Path, dimensions: int) -> float:
+    """The mean of the training samples, as dataset.json tells it."""
+    return _side("brightness", path, dimensions, "training")
+
+
+def _side(name: str, path: Path, dimensions: int, split: str) -> float:
     try:
-        return float(read_json(path)[name][str(dimensions)]["validation"])
+        return float(read_json(path)[name][str(dimensions)][split])
     except (KeyError, TypeError):
         raise UserError(f"{path}: no {name} in {dimensions} dimensions; remove it and run again") from None
 
@@ -85,11 +94,12 @@ def constant_loss(cubes: NDArray[np.float32], training: NDArray[np.float32]) -> 
     return float(np.mean((best - np.log1p(cubes.astype(np.float64))) ** 2))
 
 
-def losses_without_input(cubes_NDHW: NDArray[np.float32], split: NDArray[np.str_]) -> dict[str, Any]:
-    """What ignoring the input costs on each side of the split, for models of each number of dimensions."""
-    found: dict[str, Any] = {"null_loss": {}, "constant_loss": {}}
+def of_each_side(cubes_NDHW: NDArray[np.float32], split: NDArray[np.str_]) -> dict[str, Any]:
+    """Mean brightness, and what ignoring the input costs, on each side of the split, in each number of dimensions."""
+    found: dict[str, Any] = {"brightness": {}, "null_loss": {}, "constant_loss": {}}
     for dimensions in DIMENSIONS:
         sides = {name: central_section(cubes_NDHW[split == name], dimensions) for name in SPLITS}
+        found["brightness"][str(dimensions)] = {name: float(own.mean(dtype=np.float64)) for name, own in sides.items()}
         found["null_loss"][str(dimensions)] = {name: null_loss(own) for name, own in sides.items()}
         found["constant_loss"][str(dimensions)] = {
             name: constant_loss(own, sides["training"]) for name, own in sides.items()
@@ -141,7 +151,7 @@ def summarise(cubes_NDHW: NDArray[np.float32], table: pd.DataFrame, settings: Da
         "voxel_mm": settings.cubes.voxel_mm if settings.cubes.diameters is None else None,
         "diameters": settings.cubes.diameters,
         "window_hu": list(settings.cubes.window_hu),
-        **losses_without_input(cubes_NDHW, split),
+        **of_each_side(cubes_NDHW, split),
         "states": {state: int((table["state"] == state).sum()) for state in STATES[:-1]},
     }
 

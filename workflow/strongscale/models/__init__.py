@@ -21,6 +21,14 @@ class WithLosses(Protocol):
         """What `loss.msle` says of the model's reconstruction: (B, ...) -> (B,)."""
 
 
+@runtime_checkable
+class WithStart(Protocol):
+    """A model that can begin where its output is as bright as its samples are in the mean."""
+
+    def begin_at(self, brightness: float) -> None:
+        """Set what the untrained model's output is."""
+
+
 def kinds() -> list[str]:
     """The files here that define `create`. They are looked into, not imported: a login node may lack PyTorch."""
     names = [module.name for module in pkgutil.iter_modules(__path__)]
@@ -51,6 +59,19 @@ def create(settings: Model, cube_voxels: int) -> "nn.Module":
             "its initial weights from that torch.Generator: give it one"
         )
     return model
+
+
+def initialise(model: "nn.Module", seed: int, brightness: float | None) -> None:
+    """Draw a model's initial weights; where a brightness is given, its output begins there."""
+    from torch import Generator
+
+    model.initialise(Generator().manual_seed(seed))  # type: ignore[operator]
+    if brightness is not None:
+        if not isinstance(model, WithStart):
+            raise UserError(
+                f"model.start: mean is not allowed, for {type(model).__name__} has no `begin_at(brightness)`; allowed: zero"
+            )
+        model.begin_at(brightness)
 
 
 def lay_out(model: "nn.Module") -> None:

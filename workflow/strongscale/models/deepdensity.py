@@ -1,13 +1,21 @@
-"""The DeepDensity autoencoder: convolutions, four dense heads, and a mixture of normal densities as the decoder."""
+"""The DeepDensity autoencoder: convolutions, four dense heads, and a mixture of normal densities as the decoder.
+
+Beyond the paper, where the settings ask for it: a fifth head, the mixture's mass (`mass: learnt`), and biases with which
+the untrained picture is as bright as the samples are in the mean (`start: mean`).
+"""
+
+import math
 
 import torch
 from torch import Tensor, nn
 
 from strongscale.config import Model
+from strongscale.errors import UserError
 from strongscale.models import mixture
 from strongscale.models.density import MixtureLoss
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+STEEPEST_BIAS = 2.0  # of the deviations' head at the start: farther out its sigmoid is flat, and it learns slowly
 
 
 class DeepDensity(nn.Module):
@@ -23,9 +31,11 @@ class DeepDensity(nn.Module):
             layers += [CONVOLUTIONS[n](inputs, outputs, kernel, padding=settings.padding), nn.ReLU(inplace=True)]
         self.encoder = nn.Sequential(*layers, nn.Flatten())
         channels = settings.filters[-1] if settings.filters else 1
-        self.heads = (1, n, n, n * (n - 1) // 2)  # numbers of each component: weight, means, deviations, correlations
-        self.decoder = nn.Linear(channels * settings.code_width(width) ** n, self.components * sum(self.heads))
-        self.smallest_sigma = 1 / (width - 1)  # half the distance between voxels
+        self.numbers = (1, n, n, n * (n - 1) // 2)  # of each component: weight, means, deviations, correlations
+        self.log_mass = None if settings.mass == "learnt" else mixture.log_mass(settings.mass, n)
+        self.heads = [size * self.components for size in self.numbers] + [int(self.log_mass is None)]
+        self.decoder = nn.Linear(channels * settings.code_width(width) ** n, sum(self.heads))
+        self.smallest_sigma = settings.smallest_sigma * 2 / (width - 1)
         self.shape = (width,) * n
         points = mixture.grid(width, n)
         self.register_buffer("monomials", mixture.monomials(points).float(), persistent=False)
@@ -39,13 +49,33 @@ class DeepDensity(nn.Module):
                 assert layer.bias is not None
                 nn.init.xavier_uniform_(layer.weight, generator=generator)
                 nn.init.zeros_(layer.bias)
-        for weight in self.decoder.weight.split([size * self.components for size in self.heads]):
+        for weight in self.decoder.weight.split(self.heads):
             if len(weight):
                 nn.init.xavier_uniform_(weight, generator=generator)
         nn.init.zeros_(self.decoder.bias)
 
+    @torch.no_grad()
+    def begin_at(self, brightness: float) -> None:
+        """Biases with which a code of zeros gives a picture of that mean, as nearly as the mixture can.
+
+        A learnt mass is set to it, of components as wide as may be, which is as even a picture as may be. A fixed mass is
+        spread: the wider the components, the more of it lies outside.
+        """
+        *_, sigma, _, mass = self.decoder.bias.split(self.heads)
+        if self.log_mass is None:
+            sigma.fill_(STEEPEST_BIAS)
+            mass.fill_(math.log(brightness / self._untrained_brightness()))
+            return
+        low, high = -STEEPEST_BIAS, STEEPEST_BIAS
+        for _ in range(40):
+            sigma.fill_((low + high) / 2)
+            low, high = (float(sigma[0]), high) if self._untrained_brightness() > brightness else (low, float(sigma[0]))
+
+    def _untrained_brightness(self) -> float:
+        return float(self.decode(self.decoder.bias.unsqueeze(0)).mean())
+
     def encode(self, cubes: Tensor) -> Tensor:
-        """What the heads say of each cube, before anything bounds it: (B, K·(1 + 2n + n(n-1)/2))."""
+        """What the heads say of each cube, before anything bounds it: (B, K·(1 + 2n + n(n-1)/2)), and a learnt mass."""
         numbers: Tensor = self.decoder(self.encoder(cubes.unsqueeze(1)))
         return numbers
 
@@ -55,15 +85,14 @@ class DeepDensity(nn.Module):
         return mixture.density(coefficients, self.monomials).view(-1, *self.shape)
 
     def parameters_of_mixture(self, numbers: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Log-weights (B, K), means, deviations (B, K, n) and partial correlations (B, K, P)."""
+        """Logarithms of the components' masses (B, K), means, deviations (B, K, n) and partial correlations (B, K, P)."""
+        *heads, log_mass = numbers.split(self.heads, dim=1)
         alpha, mu, sigma, rho = (
             head.unflatten(1, (self.components, size)) if size else head.new_empty(len(head), self.components, 0)
-            for head, size in zip(
-                numbers.split([size * self.components for size in self.heads], dim=1), self.heads, strict=True
-            )
+            for head, size in zip(heads, self.numbers, strict=True)
         )
         return (
-            torch.log_softmax(alpha.squeeze(-1), dim=1),
+            torch.log_softmax(alpha.squeeze(-1), dim=1) + (log_mass if self.log_mass is None else self.log_mass),
             torch.tanh(mu),
             self.smallest_sigma + (1 - self.smallest_sigma) * torch.sigmoid(sigma),
             mixture.MAX_CORRELATION * torch.sigmoid(rho),
@@ -82,4 +111,9 @@ class DeepDensity(nn.Module):
 
 def create(settings: Model, cube_voxels: int) -> DeepDensity:
     """The model for cubes of that many voxels a side."""
+    if settings.smallest_sigma * 2 >= cube_voxels - 1:
+        raise UserError(
+            f"model.smallest_sigma: {settings.smallest_sigma:g} is not allowed; allowed: less than half of {cube_voxels} "
+            "voxels, for 1 is the largest deviation in a cube from -1 to 1"
+        )
     return DeepDensity(settings, cube_voxels)

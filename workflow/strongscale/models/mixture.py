@@ -18,6 +18,17 @@ from torch import Tensor
 MAX_CORRELATION = 0.95  # a component stays as wide as its voxels, and float32 exact enough: the polynomial cancels
 
 
+def log_mass(mass: float | str, dimensions: int) -> float:
+    """The logarithm of a mixture's integral over all space, for a setting that fixes it.
+
+    `paper`: the factor (2 pi Sigma)^(-1/2) of its equation 5 as it is printed, with |Sigma| for Sigma, in place of the
+    usual (2 pi)^(-n/2) |Sigma|^(-1/2).
+    """
+    if mass == "paper":
+        return 0.5 * (dimensions - 1) * math.log(2 * math.pi)
+    return 0.0 if mass == "unit" else math.log(float(mass))
+
+
 def grid(width: int, dimensions: int) -> Tensor:
     """The voxels of [-1, 1]^n in the order of a flattened cube, in float64: (V, n)."""
     axis = torch.linspace(-1, 1, width, dtype=torch.float64)
