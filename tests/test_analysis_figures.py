@@ -53,6 +53,16 @@ def test_figures_of_poor_studies_are_drawn_too(tmp_path, script, changes):
             draw(runs).savefig(tmp_path / f"{name}.svg")
 
 
+@pytest.mark.parametrize("name", ["figure3", "figure4", "figure5", "edge"])
+def test_each_figure_of_losses_shows_what_ignoring_the_input_costs(three_seeds, name):
+    runs = load(three_seeds)
+    with theme():
+        axes = FIGURE_OF_RUNS[name](runs).axes[0]
+    dotted = {line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == ":"}
+    assert dotted == {runs.null_loss, runs.constant_loss}
+    assert len(dotted) == 2
+
+
 def test_a_missing_figure_says_what_is_missing(tmp_path):
     folder = write_study(tmp_path, paper_study(strategies={"strong": {}}, workers=[1, 2]))
     main(["figure3", "--study", str(folder)])

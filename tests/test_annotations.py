@@ -93,9 +93,39 @@ def test_a_nodule_said_twice_counts_once(folder: Path) -> None:
     assert table["detail"][3] == "as in annotations.csv, row 3"
 
 
+def test_no_patient_is_named_where_the_column_is_missing(folder: Path) -> None:
+    assert (read(folder)["patient"] == "").all()
+
+
+def test_a_scans_patient_is_named_in_all_its_rows_of_both_files(folder: Path) -> None:
+    text = "seriesuid,coordX,coordY,coordZ,diameter_mm,patient\n1.2,1,2,3,4,\n1.2,5,6,7,8, 01 \n9.9,0,0,0,7,\n8.8,0,0,0,7,NA\n"
+    table = read(folder, text)
+    assert table["patient"].tolist() == ["01", "01", "", "NA", "01", "01", "01"]
+
+
+def test_a_scan_of_two_patients_is_refused(folder: Path) -> None:
+    text = "patient,seriesuid,coordX,coordY,coordZ,diameter_mm\n"
+    (folder / "annotations_excluded.csv").write_text(text + "b,1.2,1,2,3,4\n")
+    message = r"annotations_excluded\.csv: row 2: scan 1\.2 is of patient b, but of a in annotations\.csv, row 3; a scan has one"
+    with pytest.raises(UserError, match=message):
+        read(folder, text + ",1.2,1,2,3,4\na,1.2,5,6,7,8\n")
+
+
+@pytest.mark.parametrize("column", ["Patient", "PatientID", "patient_id", "patient name", "PATIENTS"])
+def test_a_column_that_is_nearly_called_patient_is_refused(folder: Path, column: str) -> None:
+    with pytest.raises(UserError, match=rf"annotations\.csv: column {column}: name it patient"):
+        read(folder, HEADER.replace("\n", f",{column}\n") + "1.2,1,2,3,4,x\n")
+
+
+def test_other_columns_about_patients_are_nobodys_business(folder: Path) -> None:
+    text = HEADER.replace("\n", ",PatientID,patient_age,patient\n") + "1.2,1,2,3,4,x,50,y\n"
+    assert read(folder, text, minimum_readers=3)["patient"].tolist() == ["y"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        (HEADER.replace("\n", ",patient,patient\n") + "1.2,1,2,3,4,a,b\n", "2 columns patient; leave one of them"),
         ("seriesuid,coordX,coordY,diameter_mm\n", "no column coordZ; found: seriesuid, coordX, coordY, diameter_mm"),
         ("seriesuid,coordX,coordY,coordZ,diameter_mm,coordX\n1.2,1,2,3,4,5\n", "2 columns coordX; leave one of them"),
         ("", "empty; copy it anew"),

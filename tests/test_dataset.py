@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from strongscale.config import Cubes, Dataset, Phantom
 from strongscale.data import dataset, inspect
 from strongscale.data.ledger import COLUMNS
-from strongscale.data.split import validation_scans
+from strongscale.data.split import validation_groups
 from strongscale.errors import UserError
 from strongscale.files import write_json
 from strongscale.loss import msle
@@ -111,6 +111,64 @@ def test_no_scan_is_on_both_sides(parts: list[Path], tmp_path: Path) -> None:
     assert (table.groupby("seriesuid")["split"].nunique() == 1).all()
 
 
+def name_patients(parts: list[Path], patients: dict[str, str]) -> None:
+    """The patient of each scan, in the parts."""
+    for path in parts:
+        table = pd.read_csv(path, dtype={"seriesuid": str})
+        table.assign(patient=table["seriesuid"].map(patients)).to_csv(path, index=False)
+
+
+def sides(folder: Path, column: str) -> "pd.Series[Any]":
+    """On how many sides of the split each patient's, or scan's, samples are."""
+    table = pd.read_csv(folder / "manifest.csv", dtype={"seriesuid": str, "patient": str}, keep_default_na=False)
+    return table[table[column] != ""].groupby(column)["split"].agg(["nunique", "size"])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_patient_is_on_both_sides(parts: list[Path], tmp_path: Path, seed: int) -> None:
+    name_patients(parts, {"1.0.0": "NA", "1.1.0": "NA", "1.0.1": "01", "1.1.1": "1", "1.0.2": "1"})
+    run_dataset(parts, tmp_path / "made", Dataset(**{**vars(SETTINGS), "split_seed": seed}))
+    found = sides(tmp_path / "made", "patient")
+    assert found["size"].to_dict() == {"NA": 2, "01": 2, "1": 3}
+    assert (found["nunique"] == 1).all()
+    assert (sides(tmp_path / "made", "seriesuid")["nunique"] == 1).all()
+
+
+def test_a_patient_named_like_another_scan_is_not_that_scans(parts: list[Path], tmp_path: Path) -> None:
+    """Of three samples asked for: with scan 1.1.1 (two samples) in patient 1.1.1 (three), there were five."""
+    name_patients(parts, {"1.0.0": "1.1.1", "1.0.1": "1.1.1"})
+    table = pd.read_csv(parts[1])
+    keep = (table["seriesuid"] == "1.1.1").to_numpy()
+    np.save(parts[1].with_suffix(".npy"), np.load(parts[1].with_suffix(".npy"))[keep[table["state"] != "dropped"]])
+    table[keep].to_csv(parts[1], index=False)
+    for seed in range(8):
+        run_dataset(parts, tmp_path / str(seed), Dataset(**{**vars(SETTINGS), "split_seed": seed}))
+    splits = [pd.read_csv(tmp_path / str(seed) / "manifest.csv").set_index("seriesuid")["split"] for seed in range(8)]
+    assert all(split["1.0.0"] == split["1.0.1"].iloc[0] for split in splits)
+    assert any(split["1.0.0"] != split["1.1.1"].iloc[0] for split in splits)
+
+
+def test_without_patients_the_split_is_that_of_an_earlier_version(parts: list[Path], tmp_path: Path) -> None:
+    """Its parts have no such column, and its scans were drawn by name."""
+    expected = run_dataset(parts, tmp_path / "new")
+    for path in parts:
+        pd.read_csv(path).drop(columns="patient").to_csv(path, index=False)
+    assert run_dataset(parts, tmp_path / "old") == expected
+    table = pd.read_csv(tmp_path / "old" / "manifest.csv", dtype={"seriesuid": str})
+    chosen = validation_groups(table["seriesuid"].value_counts().to_dict(), 3, SETTINGS.split_seed)
+    assert set(table["seriesuid"][table["split"] == "validation"]) == chosen
+
+
+def test_a_split_that_no_patients_make_says_so(parts: list[Path], tmp_path: Path) -> None:
+    name_patients(parts, {f"1.{number}.{scan}": f"{number}" for number in range(2) for scan in range(3)})
+    message = (
+        r"3 of 8 samples can't be split off by whole patients \(2 of them\) with some left for training; nearby: 4$"
+    )
+    with pytest.raises(UserError, match=message):
+        run_dataset(parts, tmp_path / "made")
+    assert not (tmp_path / "made").exists()
+
+
 def test_a_scan_in_two_subsets_counts_once(parts: list[Path], tmp_path: Path) -> None:
     expected = run_dataset(parts, tmp_path / "once")["hash"]
     again = tmp_path / "subset2.0.csv"
@@ -196,11 +254,11 @@ def test_the_split_is_exact_or_says_what_is_possible(counts: list[int], num_vali
     possible = sums - {0, sum(counts)}
     scans = {f"scan{i}": count for i, count in enumerate(counts)}
     if num_validation in possible:
-        chosen = validation_scans(scans, num_validation, seed)
+        chosen = validation_groups(scans, num_validation, seed)
         assert sum(scans[name] for name in chosen) == num_validation
         return
     with pytest.raises(UserError, match=f"num_validation: {num_validation} of {sum(counts)} samples") as refusal:
-        validation_scans(scans, num_validation, seed)
+        validation_groups(scans, num_validation, seed)
     named = [int(word) for word in str(refusal.value).split("nearby: ")[1].split() if word.isdigit()]
     below = [number for number in possible if number < num_validation]
     above = [number for number in possible if number > num_validation]
@@ -211,7 +269,7 @@ def test_the_split_is_exact_or_says_what_is_possible(counts: list[int], num_vali
 def test_the_split_doesnt_depend_on_the_order_of_scans(counts: list[int], seed: int) -> None:
     scans = {f"scan{i}": count for i, count in enumerate([*counts, 1, 1])}
     backwards = dict(reversed(scans.items()))
-    assert validation_scans(scans, 1, seed) == validation_scans(backwards, 1, seed)
+    assert validation_groups(scans, 1, seed) == validation_groups(backwards, 1, seed)
 
 
 def test_a_cube_is_written_to_its_place_in_the_patient(parts: list[Path], tmp_path: Path) -> None:

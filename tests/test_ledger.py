@@ -273,6 +273,19 @@ def test_an_empty_subset_is_an_error(folder: Path) -> None:
 # --- the size of LUNA16
 
 
+def test_a_patients_scans_stay_together_from_the_annotations_to_the_split(folder: Path) -> None:
+    text = (folder / "annotations.csv").read_text().splitlines()
+    patients = ["patient", "01", "", "", "1.0", "01"]  # scan 1.0's, 1.1's and 1.2's
+    (folder / "annotations.csv").write_text(
+        "".join(f"{line},{name}\n" for line, name in zip(text, patients, strict=True))
+    )
+    table, _ = make(folder, num_parts=2)
+    assert table["patient"].tolist() == ["01", "01", "01", "1.0", "01"]
+    assert join(folder)["num_validation"] == 1
+    manifest = read_table(folder.parent / "made" / "manifest.csv")
+    assert manifest.set_index("patient")["split"].to_dict() == {"01": "training", "1.0": "validation"}
+
+
 def write_luna16(folder: Path) -> None:
     """888 small scans in ten subsets, and the counts of LUNA16's annotations."""
     random = np.random.default_rng(16)

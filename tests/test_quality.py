@@ -213,6 +213,12 @@ def test_a_table_that_does_not_fit_is_named(folder, file, values, check, found):
     assert failed(folder)[check].startswith(found)
 
 
+def test_a_patient_on_both_sides_is_named(tmp_path):
+    manifest = manifest_of(12, patient=["", "NA", "b", "NA", *"cdefghij"])
+    folder = write_all(tmp_path / "mine", random_cubes(12), manifest)
+    assert failed(folder) == {"no patient is on both sides of the split": "1 of 10 patients are on both, NA first"}
+
+
 def test_lost_annotations_are_named(folder):
     assert failed(folder) == {"nothing was lost to faults of the data": "1 annotations lost"}
 

@@ -111,6 +111,83 @@ def test_a_page_lists_what_runs_and_failed_with_the_log_to_read(study):
     assert "5 cells: 1 running, 1 failed, 3 waiting" in text
 
 
+def write_losses(folder, null_loss=0.04, constant_loss=0.02):
+    """The data set's losses without input: others for models of fewer dimensions."""
+    dataset = folder.parent / "datasets" / "tiny" / "dataset.json"
+    dataset.parent.mkdir(parents=True)
+    sides = {
+        name: {"2": {"training": 9.0, "validation": 8.0}, "3": {"training": 7.0, "validation": loss}}
+        for name, loss in (("null_loss", null_loss), ("constant_loss", constant_loss))
+    }
+    dataset.write_text(json.dumps(sides))
+
+
+def test_the_heading_names_the_losses_by_which_to_judge(study):
+    write_losses(study[1])
+    line = Page().write(take(study[1], NOW)).splitlines()[1]
+    assert line == "validation loss: target 0.005000; best constant output 0.020000; predicting zero 0.040000"
+
+
+def test_the_losses_are_those_of_the_models_dimensions(tmp_path):
+    _, folder = make_study(tmp_path / "results", model={"dimensions": 2})
+    write_losses(folder)
+    assert "best constant output 8.000000; predicting zero 8.000000" in Page().write(take(folder, NOW))
+
+
+def test_a_result_tells_the_losses_where_the_data_set_is_gone(study):
+    Life(study[1]).ended(null_loss=0.5, constant_loss=0.25)
+    line = Page().write(take(study[1], NOW)).splitlines()[1]
+    assert line == "validation loss: target 0.005000; best constant output 0.250000; predicting zero 0.500000"
+
+
+def test_targets_of_their_own_are_told_from_the_lowest_to_the_highest(study):
+    Life(study[1]).ended(target_loss=0.004)
+    assert "validation loss: target 0.004000 to 0.005000\n" in Page().write(take(study[1], NOW))
+
+
+@pytest.mark.parametrize("text", ["{", '{"null_loss": 3, "constant_loss": {"3": [1]}}', '{"null_loss": {"3": {}}}'])
+def test_a_torn_data_set_only_costs_its_losses(study, text):
+    write_losses(study[1])
+    (study[1].parent / "datasets" / "tiny" / "dataset.json").write_text(text)
+    assert Page().write(take(study[1], NOW)).splitlines()[1] == "validation loss: target 0.005000"
+
+
+def test_a_cell_that_hasnt_beaten_the_best_constant_output_is_named(study):
+    write_losses(study[1])
+    Life(study[1]).locked(NOW - 9).beat(NOW).epochs(3, at=NOW, loss=0.02)
+    Life(study[1], Cell("small", "strong", 2, 1)).locked(NOW - 9).beat(NOW).epochs(3, at=NOW, loss=0.0199)
+    Life(study[1], Cell("small", "strong", 4, 1)).ended("exhausted", best_validation_loss=0.03, constant_loss=0.025)
+    Life(study[1], Cell("small", "weak", 4, 1)).locked(NOW - 9).beat(NOW)  # in its first epoch
+    snapshot = take(study[1], NOW)
+    told = (
+        Page().write(snapshot).split("nothing learnt from the input so far: no epoch below the best constant output:")
+    )
+    assert told[1].split("\n\n")[0].splitlines() == [
+        "",
+        "  strong, 4 workers, seed 1: exhausted, best 0.030000",
+        "  weak, 2 workers, seed 1: running, best 0.020000",
+    ]
+    beats = {(one["strategy"], one["workers"]): one["beats_constant"] for one in as_table(snapshot)["cells"]}
+    assert beats == {
+        ("sequential", 1): None,
+        ("strong", 2): True,
+        ("strong", 4): False,
+        ("weak", 2): False,
+        ("weak", 4): None,
+    }
+
+
+def test_the_best_epoch_counts_not_the_last(study):
+    write_losses(study[1])
+    life = Life(study[1]).locked(NOW - 9).beat(NOW).epochs(1, at=NOW, loss=0.01)
+    text = (
+        life.folder / "epochs.csv"
+    ).read_text() + "2,32,64,0.001,0.03,nan,2.0\n3,48,96,0.001,0.03,0.03,3.0\n4,64,1,1,1,0.0"
+    life.write("epochs.csv", text)
+    one = status_of(study[1])
+    assert (one.best_validation_loss, one.validation_loss, one.beats_constant) == (0.01, 0.03, True)
+
+
 @pytest.mark.parametrize("seeds", [[1], [1, 2, 3], list(range(12))])
 def test_a_page_fits_in_a_hundred_columns(tmp_path, seeds):
     strategies = {"strong": {}, "weak": {}, "linear": {}, "warmup10": {"kind": "warmup", "parameters": {"epochs": 10}}}

@@ -164,7 +164,7 @@ rule losses:
 
 
 rule dataset:
-    """Take the ledger and all cubes; make one data set, split by scan. The ledger stays, to be looked at, if it isn't made."""
+    """Take the ledger and all cubes; make one data set, split by patient or scan. The ledger stays, to be looked at, if it isn't made."""
     input:
         ledger="results/datasets/{dataset}/ledger.csv",
         parts=cube_receipts,

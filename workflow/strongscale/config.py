@@ -104,7 +104,7 @@ class Dataset:
     phantom: Annotated[Phantom | None, "make artificial scans"] = None
     cubes: Annotated[Cubes, "how a nodule becomes a cube"] = field(default_factory=Cubes)
     num_validation: Annotated[int, AT_LEAST_1, "validation samples, exactly; the rest is for training"] = 256
-    split_seed: Annotated[int, SEED, "the split by scan depends on this number alone"] = 1
+    split_seed: Annotated[int, SEED, "the split by patient or scan depends on this number alone"] = 1
 
     def __post_init__(self) -> None:
         if (self.folder is None) == (self.phantom is None):

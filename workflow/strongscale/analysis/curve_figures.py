@@ -108,6 +108,7 @@ def _loss_by_time(runs: StudyRuns, strategy: str, title: str) -> Figure:
     name = "target" if len(targets) == 1 else "target of each seed"
     for position, target in enumerate(targets):
         axes.axhline(target, color=GREY, linestyle="--", linewidth=1, label=None if position else name)
+    _draw_without_input(axes, runs.null_loss, runs.constant_loss)
     axes.set_xscale("log")
     axes.set_yscale("log")
     plain_log_numbers(axes.xaxis)

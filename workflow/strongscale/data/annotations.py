@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,10 @@ READERS = {"annotations.csv": 3, "annotations_excluded.csv": 1}
 """Readers who agree, at least: three or more of four, and one or two."""
 
 NUMBERS = {"coordX": "x_mm", "coordY": "y_mm", "coordZ": "z_mm", "diameter_mm": "diameter_mm"}
-COLUMNS = ["file", "row", "seriesuid", *NUMBERS.values(), "readers", "reason", "detail"]
+PATIENT = "patient"
+"""The column that may be there: scans of one patient stay together."""
+
+COLUMNS = ["file", "row", "seriesuid", PATIENT, *NUMBERS.values(), "readers", "reason", "detail"]
 PLACE = ["seriesuid", "x_mm", "y_mm", "z_mm"]
 
 WRONG_ROW = "wrong row"
@@ -23,6 +27,7 @@ NO_DIAMETER = "no diameter"
 TOO_SMALL = "too small"
 SAID_TWICE = "said twice"
 DELIMITERS = ",;\t"
+LIKE_PATIENT = re.compile(r"patients?([ _-]?(id|name))?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,9 @@ class Line:
 def read_annotations(folder: Path, settings: Cubes) -> pd.DataFrame:
     """Every row of the files that the reader agreement asks for.
 
-    Columns: file, row (the line's number), seriesuid, x_mm, y_mm, z_mm (world, LPS), diameter_mm, readers (3 or more,
-    or 1: one or two), and where the row itself says that no cube is to be made of it, the reason and its detail.
+    Columns: file, row (the line's number), seriesuid, patient (empty where no row of the scan names one), x_mm, y_mm,
+    z_mm (world, LPS), diameter_mm, readers (3 or more, or 1: one or two), and where the row itself says that no cube is to
+    be made of it, the reason and its detail.
     """
     rows = [
         _read_row(name, readers, line, settings)
@@ -47,13 +53,14 @@ def read_annotations(folder: Path, settings: Cubes) -> pd.DataFrame:
         for line in _read_file(folder / name)
     ]
     table = pd.DataFrame(rows, columns=COLUMNS)
-    return _mark_repetitions(table)
+    return _mark_repetitions(_name_patients(table, folder))
 
 
 def _read_row(file: str, readers: int, line: Line, settings: Cubes) -> dict[str, object]:
     reason, detail = _fault(line, settings)
     numbers = {name: line.numbers[column] for column, name in NUMBERS.items()}
-    row = {"file": file, "row": line.number, "seriesuid": line.values["seriesuid"], **numbers}
+    row = {"file": file, "row": line.number, "seriesuid": line.values["seriesuid"]}
+    row |= {PATIENT: line.values.get(PATIENT, ""), **numbers}
     return row | {"readers": readers, "reason": reason, "detail": detail}
 
 
@@ -82,6 +89,21 @@ def _number(text: str, delimiter: str) -> float:
     except ValueError:
         return math.nan
     return number if math.isfinite(number) else math.nan
+
+
+def _name_patients(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """A scan's patient, wherever a row of it names one, in all its rows: its samples stay together in any case."""
+    named = table[(table[PATIENT] != "") & (table["seriesuid"] != "")]
+    first = named.drop_duplicates("seriesuid").set_index("seriesuid")
+    other = named[named[PATIENT] != named["seriesuid"].map(first[PATIENT])]
+    if len(other):
+        row = other.iloc[0]
+        said = first.loc[row["seriesuid"]]
+        raise UserError(
+            f"{folder / row['file']}: row {row['row']}: scan {row['seriesuid']} is of patient {row[PATIENT]}, but of "
+            f"{said[PATIENT]} in {said['file']}, row {said['row']}; a scan has one patient: mend one of the two"
+        )
+    return table.assign(patient=[first[PATIENT].get(scan, "") for scan in table["seriesuid"]])
 
 
 def _mark_repetitions(table: pd.DataFrame) -> pd.DataFrame:
@@ -118,8 +140,11 @@ def _read_file(path: Path) -> list[Line]:
     for column in ("seriesuid", *NUMBERS):
         if column not in header:
             raise UserError(f"{path}: no column {column}; found: {', '.join(header)}; name it so")
+    for column in ("seriesuid", PATIENT, *NUMBERS):
         if header.count(column) > 1:
             raise UserError(f"{path}: {header.count(column)} columns {column}; leave one of them")
+    if PATIENT not in header and (alike := [name for name in header if LIKE_PATIENT.fullmatch(name)]):
+        raise UserError(f"{path}: column {alike[0]}: name it {PATIENT}, and no patient is on both sides of the split")
     lines = []
     try:
         for fields in reader:

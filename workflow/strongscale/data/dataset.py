@@ -1,9 +1,10 @@
-"""Join all cubes into one data set, split by scan; load it for training."""
+"""Join all cubes into one data set, split by patient or scan; load it for training."""
 
 import argparse
 import hashlib
 import json
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from strongscale.command import run
 from strongscale.config import Dataset
 from strongscale.data.ledger import STATES, join_parts
 from strongscale.data.losses import check_losses
-from strongscale.data.split import validation_scans
+from strongscale.data.split import validation_groups
 from strongscale.data.tables import read_array, read_table
 from strongscale.errors import UserError
 from strongscale.files import atomic, read_json, write_json
@@ -132,10 +133,17 @@ def join(parts: Sequence[Path], ledger: pd.DataFrame, settings: Dataset) -> tupl
     table = join_parts(tables).sort_values(ORDER, kind="stable")
     assert len(table) == (ledger["state"] != "dropped").sum()
     cubes_NDHW = np.concatenate(arrays)[table.index.to_numpy()]
-    counts = {str(name): int(count) for name, count in table["seriesuid"].value_counts().items()}
-    chosen = validation_scans(counts, settings.num_validation, settings.split_seed)
-    table["split"] = np.where(table["seriesuid"].isin(chosen), "validation", "training")
+    table["split"] = split_samples(table, settings)
     return cubes_NDHW, table.drop(columns=["reason", "detail", "lost"]).reset_index(drop=True)
+
+
+def split_samples(table: pd.DataFrame, settings: Dataset) -> list[str]:
+    """The side of each sample: all of one patient are on one side; where none is named, all of one scan."""
+    samples = zip(table["patient"], table["seriesuid"], strict=True)
+    groups = [(patient, "" if patient else scan) for patient, scan in samples]
+    kind = "patients" if table["patient"].all() else "patients and scans" if table["patient"].any() else "scans"
+    chosen = validation_groups(Counter(groups), settings.num_validation, settings.split_seed, kind)
+    return ["validation" if group in chosen else "training" for group in groups]
 
 
 def summarise(cubes_NDHW: NDArray[np.float32], table: pd.DataFrame, settings: Dataset) -> dict[str, Any]:
@@ -157,7 +165,7 @@ def summarise(cubes_NDHW: NDArray[np.float32], table: pd.DataFrame, settings: Da
 
 
 def main(arguments: list[str]) -> None:
-    """Join all cubes into one data set with an exact split by scan."""
+    """Join all cubes into one data set with an exact split by patient or scan."""
     parser = argparse.ArgumentParser(prog="strongscale.data.dataset", description=main.__doc__)
     parser.add_argument("--settings", required=True, help="the data set's settings, as JSON")
     parser.add_argument("--ledger", required=True, type=Path, help="what became of every annotation")

@@ -34,7 +34,7 @@ REASONS = {
 """Why a row was dropped, and whether a nodule was lost by it: by a fault of the data, not by a setting."""
 
 COLUMNS = [
-    *("file", "row", "seriesuid", "subset", "x_mm", "y_mm", "z_mm", "diameter_mm", "readers"),
+    *("file", "row", "seriesuid", "patient", "subset", "x_mm", "y_mm", "z_mm", "diameter_mm", "readers"),
     *("state", "reason", "detail", "lost"),
     *("voxel_mm", "air_share", "spacing_i_mm", "spacing_j_mm", "spacing_k_mm"),
 ]
@@ -68,9 +68,10 @@ def settle(rows: pd.DataFrame, parts: Sequence[pd.DataFrame], settings: Dataset)
 
 
 def join_parts(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """All parts' rows; of a scan that lies in two subsets, the first one's."""
+    """All parts' rows; of a scan that lies in two subsets, the first one's. Parts of an earlier version name no patient."""
     filled = [part for part in parts if len(part)] or list(parts[:1])
-    return pd.concat(filled, ignore_index=True).drop_duplicates(KEY)
+    alike = [part.reindex(columns=COLUMNS, fill_value="") for part in filled]
+    return pd.concat(alike, ignore_index=True).drop_duplicates(KEY)
 
 
 def main(arguments: list[str]) -> None:

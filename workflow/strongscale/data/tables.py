@@ -9,19 +9,18 @@ from numpy.typing import NDArray
 
 from strongscale.errors import UserError
 
-TEXTS = dict.fromkeys(("seriesuid", "subset", "file", "state", "reason", "detail", "split"), str)
+TEXTS = dict.fromkeys(("seriesuid", "patient", "subset", "file", "state", "reason", "detail", "split"), str)
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """A table; empty texts stay empty texts."""
+    """A table; texts stay what they are, empty ones and `NA` too."""
     try:
-        table = pd.read_csv(path, dtype=TEXTS)
+        numbers = [str(name) for name in pd.read_csv(path, nrows=0) if name not in TEXTS]
+        return pd.read_csv(path, dtype=TEXTS, keep_default_na=False, na_values=dict.fromkeys(numbers, ""))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; make it again") from None
     except (ValueError, pd.errors.ParserError) as error:
         raise UserError(f"{path}: not a table ({str(error).strip()}); remove it and run again") from None
-    texts = [column for column in TEXTS if column in table]
-    return table.fillna(dict.fromkeys(texts, ""))
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:

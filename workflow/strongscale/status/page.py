@@ -24,6 +24,7 @@ COLOURS = {
     "queued": "34",
     "waiting": "2",
 }
+LEARNT_NOTHING = "nothing learnt from the input so far: no epoch below the best constant output"
 WITH_LOGS = ("running", "suspended", "failed", "silent", "paused")
 
 
@@ -36,12 +37,20 @@ class Page:
 
     def write(self, snapshot: Snapshot) -> str:
         """The whole page."""
-        parts = [self._title(snapshot), *self._steps(snapshot), *self._matrix(snapshot), *self._lists(snapshot)]
+        parts = [self._heading(snapshot), *self._steps(snapshot), *self._matrix(snapshot), *self._lists(snapshot)]
         return "\n\n".join([*parts, self._totals(snapshot)]) + "\n"
 
-    def _title(self, snapshot: Snapshot) -> str:
+    def _heading(self, snapshot: Snapshot) -> str:
+        """The study, and the losses by which to judge its own."""
         moment = datetime.datetime.fromtimestamp(snapshot.at).astimezone().isoformat(" ", "seconds")
-        return self._wrap(f"study {snapshot.name}: {snapshot.data}, {snapshot.study.clock} clock; {moment}", "")
+        title = self._wrap(f"study {snapshot.name}: {snapshot.data}, {snapshot.study.clock} clock; {moment}", "")
+        named = {
+            "target": "target",
+            "constant_loss": "best constant output",
+            "null_loss": "predicting zero",
+        }
+        told = [f"{words} {span}" for name, words in named.items() if (span := _span(snapshot.known(name)))]
+        return "\n".join([title, *([self._wrap(f"validation loss: {'; '.join(told)}", "")] if told else [])])
 
     def _steps(self, snapshot: Snapshot) -> list[str]:
         """How far the data set is that the study waits for."""
@@ -111,6 +120,15 @@ class Page:
             if len(found) > NUM_LISTED:
                 lines.append(f"  and {len(found) - NUM_LISTED} more; --json names them all")
             parts += ["\n".join(lines)] if lines else []
+        if snapshot.learnt_nothing:
+            lines = [f"{LEARNT_NOTHING}:"]
+            lines += [
+                self._wrap(f"{_title(one)}: {one.state}, best {one.best_validation_loss:.6f}")
+                for one in snapshot.learnt_nothing[:NUM_LISTED]
+            ]
+            if len(snapshot.learnt_nothing) > NUM_LISTED:
+                lines.append(f"  and {len(snapshot.learnt_nothing) - NUM_LISTED} more; --json names them all")
+            parts.append("\n".join(lines))
         waiting = Counter(one.words for one in snapshot.cells if one.state == "waiting")
         if waiting:
             lines = [self._wrap(f"{count} cell{'s' if count > 1 else ''}: {words}") for words, count in waiting.items()]
@@ -174,6 +192,11 @@ def _stack(states: list[str], num_seeds: int) -> list[tuple[str, str]]:
 def _title(one: CellStatus) -> str:
     workers = one.cell.workers
     return f"{one.cell.strategy}, {workers} worker{'s' if workers > 1 else ''}, seed {one.cell.seed}"
+
+
+def _span(values: tuple[float, ...]) -> str:
+    """The value that all have, or the lowest and the highest."""
+    return " to ".join(dict.fromkeys(f"{value:.6f}" for value in (values[0], values[-1]))) if values else ""
 
 
 def _hours(hours: float) -> str:

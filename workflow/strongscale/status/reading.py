@@ -55,6 +55,21 @@ def last_epoch(path: Path) -> dict[str, float]:
     return {}
 
 
+def best_loss(path: Path) -> float | None:
+    """The lowest finite validation loss of epochs.csv, without a line that is being written; None where there is none."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+    except (OSError, ValueError):
+        return None
+    losses = []
+    for row in csv.DictReader(lines):
+        try:
+            losses.append(float(row["validation_loss"]))
+        except (KeyError, TypeError, ValueError):
+            continue
+    return min((loss for loss in losses if abs(loss) < math.inf), default=None)
+
+
 def checkpoint_epoch(folder: Path) -> int | None:
     """The epochs that the newest readable checkpoint holds, from its header; None where there is none."""
     for path in sorted(folder.glob("checkpoint-*.safetensors"), reverse=True):

@@ -14,7 +14,7 @@ from strongscale.scheduler.states import read as read_states
 from strongscale.schema import build
 from strongscale.status import planned
 from strongscale.status.planned import Step
-from strongscale.status.reading import read
+from strongscale.status.reading import number, read
 from strongscale.status.state import FINISHED, STATES, CellStatus, state_of
 
 
@@ -42,6 +42,15 @@ class Snapshot:
     steps: tuple[Step, ...] = ()
     """Towards its data set, where the study waits for that."""
     data_log: str | None = None
+
+    def known(self, name: str) -> tuple[float, ...]:
+        """The values of a cell's attribute that are known, each once, in order: its targets, say."""
+        return tuple(sorted({value for one in self.cells if (value := getattr(one, name)) is not None}))
+
+    @property
+    def learnt_nothing(self) -> tuple[CellStatus, ...]:
+        """The cells of which no epoch was better than the best constant output."""
+        return tuple(one for one in self.cells if one.beats_constant is False)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -78,7 +87,29 @@ def take(folder: Path, now: float) -> Snapshot:
         else one
         for one in found.values()
     )
-    return Snapshot(name=name, data=data, study=study, at=now, cells=tuple(cells))
+    losses = _losses_without_input(folder.parent / "datasets" / study.dataset, study)
+    return Snapshot(name=name, data=data, study=study, at=now, cells=tuple(_with_losses(one, losses) for one in cells))
+
+
+def _losses_without_input(dataset: Path, study: Study) -> dict[str, float | None]:
+    """What ignoring the input costs in the dimensions of the study's model, as dataset.json tells."""
+    summary = read(dataset / "dataset.json") or {}
+    return {name: _validation(summary.get(name), study.model.dimensions) for name in ("null_loss", "constant_loss")}
+
+
+def _validation(losses: Any, dimensions: int) -> float | None:
+    own = losses.get(str(dimensions)) if isinstance(losses, dict) else None
+    return number(own.get("validation")) if isinstance(own, dict) else None
+
+
+def _with_losses(one: CellStatus, losses: dict[str, float | None]) -> CellStatus:
+    """A cell with the losses that its own result doesn't tell."""
+    null_loss, constant_loss = one.null_loss, one.constant_loss
+    return replace(
+        one,
+        null_loss=losses["null_loss"] if null_loss is None else null_loss,
+        constant_loss=losses["constant_loss"] if constant_loss is None else constant_loss,
+    )
 
 
 def _not_begun(folder: Path, now: float) -> Snapshot:
@@ -90,7 +121,10 @@ def _not_begun(folder: Path, now: float) -> Snapshot:
     cells = (
         state_of(study, cell, folder / Path(cell.folder).relative_to(name), now) for cell in all_cells(name, study)
     )
-    found = tuple(replace(one, words="for the data set") if one.state == "waiting" else one for one in cells)
+    losses = _losses_without_input(place, study)
+    found = tuple(
+        _with_losses(replace(one, words="for the data set") if one.state == "waiting" else one, losses) for one in cells
+    )
     log = planned.newest_log(place)
     return Snapshot(name=name, data=data, study=study, at=now, cells=found, steps=steps, data_log=log)
 
@@ -178,6 +212,7 @@ def as_table(snapshot: Snapshot) -> dict[str, Any]:
             **{key: value for key, value in vars(one).items() if key not in ("cell", "folder")},
             "folder": str(one.folder),
             "left_s": one.left_s,
+            "beats_constant": one.beats_constant,
         }
         for one in snapshot.cells
     ]

@@ -10,7 +10,7 @@ from strongscale.config import Study
 from strongscale.failure import NAME as FAILURE
 from strongscale.failure import reason
 from strongscale.scheduler.submission import jobs_of
-from strongscale.status.reading import benchmark_s, changed_at, checkpoint_epoch, last_epoch, number, read
+from strongscale.status.reading import benchmark_s, best_loss, changed_at, checkpoint_epoch, last_epoch, number, read
 from strongscale.status.whereabouts import AT_WORK, SUSPENDED, UNKNOWN, Owner, Told, process_state, read_owner, told_of
 
 FINISHED = ("converged", "exhausted", "diverged")
@@ -40,6 +40,11 @@ class CellStatus:
     epoch: int | None = None
     max_epochs: int
     validation_loss: float | None = None
+    best_validation_loss: float | None = None
+    null_loss: float | None = None
+    """Of predicting zero, as its result tells, else its data set."""
+    constant_loss: float | None = None
+    """Of the best output that ignores its input, by the same."""
     target: float | None = None
     epoch_s: float | None = None
     """Real seconds an epoch, on whatever clock the study is."""
@@ -47,6 +52,13 @@ class CellStatus:
     scheduler: str | None = None
     job: str | None = None
     logs: tuple[str, ...] = ()
+
+    @property
+    def beats_constant(self) -> bool | None:
+        """Whether it has used its input: its best loss is below the best constant output's; None while one is unknown."""
+        if self.best_validation_loss is None or self.constant_loss is None:
+            return None
+        return self.best_validation_loss < self.constant_loss
 
     @property
     def left_s(self) -> float | None:
@@ -169,6 +181,7 @@ def _facts(study: Study, cell: Cell, files: Files) -> dict[str, Any]:
         "folder": files.folder,
         "ranks": num_ranks(study, cell),
         "lived_s": number(files.heartbeat.get("lived_s")),
+        "best_validation_loss": best_loss(files.folder / "epochs.csv"),
         "max_epochs": int(number(training.get("max_epochs")) or own.max_epochs),
         "target": number(training.get("target", own.target)),
         "device": _device(files.heartbeat),
@@ -205,8 +218,12 @@ def _ended(cell: Cell, files: Files, facts: dict[str, Any]) -> CellStatus:
         "epoch": None if epoch is None else int(epoch),
         "validation_loss": number(result.get("final_validation_loss")),
         "target": number(result.get("target_loss")),
+        "null_loss": number(result.get("null_loss")),
+        "constant_loss": number(result.get("constant_loss")),
         "device": str(result.get("device") or "") or None,
     }
+    if (best := number(result.get("best_validation_loss"))) is not None:
+        found["best_validation_loss"] = best
     because = str(result.get("diverged_because") or "")
     return CellStatus(state=result["status"], words=because, **{**facts, **found})
 

@@ -60,6 +60,7 @@ def read(folder: Path) -> DataSet:
     summary = _read_json_with(folder / "dataset.json", SUMMARY)
     totals = _read_json_with(folder / "ledger.json", TOTALS)
     manifest = _read_columns(folder / "manifest.csv", MANIFEST_COLUMNS)
+    manifest = manifest.assign(patient=manifest.get("patient", ""))  # which an earlier version's lacks
     ledger = _read_columns(folder / "ledger.csv", LEDGER_COLUMNS)
     ledger = ledger.assign(lost=ledger["lost"].astype(str) == "True")
     cubes_NDHW = read_array(folder / "cubes.npy")

@@ -39,9 +39,11 @@ class Check:
 
 
 def run_checks(data: DataSet, duplicates: Duplicates) -> list[Check]:
-    """All checks, the most harmful first."""
+    """All checks, the most harmful first; of patients where the annotations name any."""
+    named = data.manifest[data.manifest["patient"] != ""]
     return [
-        _split_by_scan(data.manifest),
+        _together(data.manifest, "seriesuid", "scan"),
+        *([_together(named, "patient", "patient")] if len(named) else []),
         _no_leak(duplicates),
         _adds_up(data.ledger),
         _same_cubes(data),
@@ -70,13 +72,15 @@ def difference_in_words(expected: int, found: int) -> str:
     return f"{abs(found - expected)} {'more' if found > expected else 'fewer'} than expected"
 
 
-def _split_by_scan(manifest: pd.DataFrame) -> Check:
-    sides = manifest.groupby("seriesuid")["split"].nunique()
+def _together(manifest: pd.DataFrame, column: str, what: str) -> Check:
+    sides = manifest.groupby(column)["split"].nunique()
     both = sorted(str(name) for name in sides.index[sides > 1])
     found = (
-        f"{len(both)} of {len(sides)} scans are on both, {both[0]} first" if both else f"none of {len(sides)} scans is"
+        f"{len(both)} of {len(sides)} {what}s are on both, {both[0]} first"
+        if both
+        else f"none of {len(sides)} {what}s is"
     )
-    return Check("no scan is on both sides of the split", not both, found)
+    return Check(f"no {what} is on both sides of the split", not both, found)
 
 
 def _no_leak(duplicates: Duplicates) -> Check:
