@@ -20,6 +20,7 @@ MAX_EPOCHS = 80
 EDGE_EPOCHS = 20
 NUM_TRAINING = 512
 BASE_RATE = 0.003
+TARGET = 0.00535
 DEVICE = "CPU: Intel Xeon Platinum 8488C, 1 thread"
 FIXED_TARGET = {"learning_rate": BASE_RATE, "target": 0.0056, "max_epochs": MAX_EPOCHS}
 MEASURED = Network(latency_s=1e-5, bandwidth_bytes_per_s=2e9, workers_per_host=None)
@@ -116,6 +117,8 @@ def write_study(results: Path, study: Study, script: Script = as_in_the_paper, n
     (folder / "study.json").write_text(json.dumps(raw))
     if study.training.learning_rate == "edge":
         (folder / "learning_rate.json").write_text(json.dumps({"learning_rate": BASE_RATE}))
+    if study.pilots:
+        (folder / "target.json").write_text(json.dumps({"target_loss": TARGET}))
     if study.network == "measured":
         (folder / "network.json").write_text(json.dumps(plain(MEASURED)))
     for cell in all_cells(name, study):
@@ -163,6 +166,8 @@ def _training_of(study: Study, cell: Cell) -> Training:
         training = replace(training, learning_rate=BASE_RATE)
     if not isinstance(training.target, SequentialEpochs):
         return training
+    if training.target.pilots:
+        return replace(training, target=TARGET)
     if cell.strategy == SEQUENTIAL:
         return replace(training, max_epochs=training.target.sequential_epochs)
     return replace(training, target=loss(SEQUENTIAL_EPOCHS, cell.seed))

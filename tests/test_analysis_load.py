@@ -3,7 +3,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from analysis_fixtures import DEVICE, as_in_the_paper, paper_study, settings_of, write_cell, write_study
+from analysis_fixtures import DEVICE, TARGET, as_in_the_paper, paper_study, settings_of, write_cell, write_study
 
 from strongscale.analysis.load import load
 from strongscale.cells import Cell, CellSettings
@@ -184,6 +184,23 @@ def test_the_edge_rate_may_be_the_studys_rate(tmp_path):
     runs = load(write_study(tmp_path, paper_study(training=training, edge=edge)))
     assert [run.base_rate for run in runs.edge] == [0.001, 0.003, 0.006]
     assert runs.sequential[0].base_rate == 0.003
+
+
+PILOTED = {"learning_rate": "edge", "target": {"sequential_epochs": 20, "pilots": [11, 12]}, "max_epochs": 80}
+
+
+def test_pilots_are_tries_and_the_target_they_set_is_every_cells(tmp_path):
+    runs = load(write_study(tmp_path, paper_study(training=PILOTED, edge={"rates": [0.001, 0.003, 0.006]})))
+    assert [(run.base_rate, run.seed) for run in runs.edge][:2] == [(0.001, 11), (0.001, 12)]
+    assert {run.seed for run in runs.matrix} == {1}
+    assert {run.result.target_loss for run in runs.matrix} == {TARGET}
+
+
+def test_without_the_target_that_pilots_set_nothing_is_read(tmp_path):
+    folder = write_study(tmp_path, paper_study(training=PILOTED, edge={"rates": [0.001, 0.003, 0.006]}))
+    (folder / "target.json").unlink()
+    with pytest.raises(UserError, match=r"target\.json: no such file; make it with `snakemake"):
+        load(folder)
 
 
 def agree_on(folder, **changes):

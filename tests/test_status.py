@@ -267,6 +267,13 @@ def test_a_cell_waits_for_the_edge_search_and_says_how_far_that_is(tmp_path):
     assert status_of(folder, Cell("small", "rate_0.002", 1, 1)).words == "to be started"
 
 
+def test_a_cell_waits_for_the_pilots_that_set_the_target(tmp_path):
+    training = {"learning_rate": 0.001, "target": {"sequential_epochs": 5, "pilots": [11]}, "max_epochs": 40}
+    _, folder = make_study(tmp_path / "results", training=training, edge={"rates": [0.002]})
+    Life(folder, Cell("small", "rate_0.002", 1, 11)).ended("exhausted")
+    assert status_of(folder).words == "for the pilots, which set the target (1 of 2 done)"
+
+
 def test_a_cell_waits_for_the_sequential_run_of_its_seed(tmp_path):
     _, folder = make_study(tmp_path / "results", **EDGE)
     (folder / "learning_rate.json").write_text("{}")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import ROOT, environment
-from workflow_fixtures import CELLS, DATASET, plan, snakemake, write_config
+from workflow_fixtures import CELLS, DATASET, TINY, plan, snakemake, write_config
 
 CELL_FILES = {"cell.json", "epochs.csv", "result.json", "weights.safetensors", "train.log", "receipt.json"}
 CSV_TABLES = ("cells", "edge", "where_time_goes")
@@ -200,6 +200,15 @@ def test_a_key_that_stands_twice_is_refused_in_one_line_with_its_place(tmp_path)
         process.stdout.splitlines()[-1]
         == f"config: {path}: study stands there twice, in lines 1 and 2; leave one of them"
     )
+
+
+def test_pilots_find_the_rate_and_set_the_target_before_any_other_cell(tmp_path):
+    target = "{sequential_epochs: 2, pilots: [11, 12]}"
+    (tmp_path / "tiny.yaml").write_text(TINY.replace("{sequential_epochs: 8}", target))
+    planned = plan(tmp_path, "results/tiny/cells/strong/02workers/seed1/receipt.json")
+    tries = {f"rate_{rate}/01workers/seed{seed}" for rate in ("0.001", "0.003") for seed in (11, 12)}
+    assert planned.trained == {*tries, "strong/02workers/seed1"}
+    assert {"edge", "target"} <= planned.rules
 
 
 WRONG_CELLS = {

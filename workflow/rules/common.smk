@@ -248,7 +248,9 @@ def sources_of_settings(wildcards):
     is_edge = cell in cells.edge_cells(cell.study, study)
     if study.training.learning_rate == "edge" and not is_edge:
         found["learning_rate"] = (f"results/{cell.study}/learning_rate.json",) * 2
-    if isinstance(study.training.target, SequentialEpochs) and not is_edge and cell.strategy != SEQUENTIAL:
+    if study.pilots and not is_edge:
+        found["target"] = (f"results/{cell.study}/target.json",) * 2
+    elif isinstance(study.training.target, SequentialEpochs) and not is_edge and cell.strategy != SEQUENTIAL:
         sequential = cells.Cell(cell.study, SEQUENTIAL, 1, cell.seed)
         found["sequential"] = (trained(sequential), result_file(sequential))
     if study.clock == "emulated" and study.network == "measured":
@@ -291,6 +293,30 @@ def edge_results(wildcards):
 def edge_tolerance(wildcards):
     """How much worse than a smaller rate's run a run may end."""
     return study_of(wildcards).edge.tolerance
+
+
+def rate_of_study(wildcards):
+    """The file that tells the rate at the edge, where that is looked for."""
+    return (
+        [f"results/{wildcards.study}/learning_rate.json"]
+        if study_of(wildcards).training.learning_rate == "edge"
+        else []
+    )
+
+
+def rate_option(wildcards):
+    """The study's rate, or the file that tells it, as an option."""
+    return " ".join(f"--learning-rate {path}" for path in rate_of_study(wildcards)) or (
+        f"--rate {study_of(wildcards).training.learning_rate}"
+    )
+
+
+def target_epochs(wildcards):
+    """Epochs that pilots are given to set the target."""
+    study = study_of(wildcards)
+    if not study.pilots:
+        sys.exit(f"results/{wildcards.study}/target.json: study {wildcards.study} has no training.target.pilots")
+    return study.training.target.sequential_epochs
 
 
 def first_sequential_cell(wildcards):

@@ -8,6 +8,7 @@ localrules:
     study,
     cell,
     edge,
+    target,
 
 
 rule study:
@@ -105,6 +106,27 @@ rule edge:
         tolerance=edge_tolerance,
     shell:
         "python -m strongscale.edge {params.results:q} --tolerance {params.tolerance} --output {output:q} 2> {log:q}"
+
+
+rule target:
+    """Take the pilots' sequential runs; make the validation loss that all cells race to."""
+    input:
+        edge_runs,
+        rate_of_study,
+    output:
+        "results/{study}/target.json",
+    log:
+        "results/{study}/logs/target.log",
+    retries: 0
+    conda:
+        "../../envs/data.yaml"
+    params:
+        results=edge_results,
+        epochs=target_epochs,
+        rate=rate_option,
+    shell:
+        "python -m strongscale.pilots {params.results:q} {params.rate} --epochs {params.epochs} --output {output:q}"
+        " 2> {log:q}"
 
 
 rule reconstructions:

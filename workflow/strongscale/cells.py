@@ -85,9 +85,12 @@ def sequential_cells(name: str, study: Study) -> list[Cell]:
 
 
 def edge_cells(name: str, study: Study) -> list[Cell]:
-    """The sequential runs at other learning rates, each seed at each rate."""
-    rates = [rate for rate in study.edge.rates if rate != study.training.learning_rate]
-    return [Cell(name, rate_name(rate), 1, seed) for rate in rates for seed in study.seeds]
+    """The sequential runs at other learning rates, each seed at each rate; those of pilots at the study's own too."""
+    own = study.training.learning_rate
+    rates = dict.fromkeys(rate for rate in study.edge.rates if study.pilots or rate != own)
+    if study.pilots and not isinstance(own, str):
+        rates[own] = None
+    return [Cell(name, rate_name(rate), 1, seed) for rate in rates for seed in study.pilots or study.seeds]
 
 
 def all_cells(name: str, study: Study) -> list[Cell]:
@@ -114,7 +117,7 @@ def own_part(study: Study, strategy: str) -> Study:
     training = study.training
     if is_rate_name(strategy):
         training = _tried(study, rate_of(strategy))
-    elif strategy == SEQUENTIAL and isinstance(training.target, SequentialEpochs):
+    elif strategy == SEQUENTIAL and isinstance(training.target, SequentialEpochs) and not study.pilots:
         training = replace(training, max_epochs=training.target.sequential_epochs)
     return replace(
         study,
@@ -133,9 +136,11 @@ def own_part(study: Study, strategy: str) -> Study:
 def _tried(study: Study, rate: float) -> Training:
     """A try at a rate. Where the study's rate is chosen among tries, they do what the sequential run will do."""
     training, target, epochs = study.training, None, study.edge.epochs
-    if training.learning_rate == rate:  # this is a try's own part already
+    if isinstance(training.target, SequentialEpochs) and training.target.pilots:
+        epochs = max(epochs, training.target.sequential_epochs)
+    elif training.learning_rate == rate:  # this is a try's own part already
         return training
-    if training.learning_rate == "edge":
+    elif training.learning_rate == "edge":
         if isinstance(training.target, SequentialEpochs):
             epochs = max(epochs, training.target.sequential_epochs)
         else:

@@ -162,9 +162,14 @@ class Model:
 
 @dataclass(frozen=True, kw_only=True)
 class SequentialEpochs:
-    """A relative target: what the sequential run of the same seed reaches in so many epochs."""
+    """A relative target: what the sequential run reaches in so many epochs."""
 
     sequential_epochs: Annotated[int, AT_LEAST_1, "epochs of the sequential run"]
+    pilots: Annotated[
+        tuple[Annotated[int, SEED], ...],
+        "seeds outside the comparison, whose sequential runs find the rate at the edge and set one target for all: what "
+        "each of them reaches, and less than 0.8 of the best constant output's loss; none: a seed's own run sets its own",
+    ] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +196,7 @@ class Training:
     epsilon: Annotated[float, POSITIVE, "Adam's epsilon"] = 1e-8
     target: Annotated[
         Annotated[float, POSITIVE] | SequentialEpochs | None,
-        "the validation loss to reach: a number, or {sequential_epochs: N}; null: none, run all epochs",
+        "the validation loss to reach: a number, or {sequential_epochs: N, pilots: [SEED, ...]}; null: none, run all epochs",
     ] = 0.0016384
     max_epochs: Annotated[int, AT_LEAST_1, "a run that hasn't reached the target by then is exhausted"] = 400
     collapse: Annotated[Collapse, "when a run counts as collapsed"] = field(default_factory=Collapse)
@@ -319,6 +324,12 @@ class Study:
             raise UserError(
                 f"max_ranks: {self.max_ranks} is not allowed; allowed: null with clock: wall, whose workers are real ranks"
             )
+
+    @property
+    def pilots(self) -> tuple[int, ...]:
+        """Seeds outside the comparison, which set its target."""
+        target = self.training.target
+        return target.pilots if isinstance(target, SequentialEpochs) else ()
 
     def strategy(self, name: str) -> Strategy:
         """The strategy of a line of the matrix; the sequential run's for the shared one-worker cells."""

@@ -118,6 +118,11 @@ def _check_study(config: Config, study: Study, key: str) -> None:
             f"{key}.training.target.sequential_epochs: {target.sequential_epochs} is not allowed; "
             f"allowed: at most training.max_epochs, {study.training.max_epochs}"
         )
+    both = sorted({*study.pilots} & {*study.seeds})
+    if both:
+        raise UserError(
+            f"{key}.training.target.pilots: {both[0]} is not allowed; allowed: seeds that aren't among the study's"
+        )
     if not study.strategies:
         raise UserError(f"{key}.strategies: none; allowed: at least one of {', '.join(names())}")
     if study.training.learning_rate == "edge" and not study.edge.rates:

@@ -1,7 +1,7 @@
 """Write the resolved settings of a study (study.json) and of a cell (cell.json).
 
 What a cell needs to know from other runs is looked up here, so that training itself takes one folder: the learning
-rate at the edge, the target that the sequential run set, the network measured on this machine.
+rate at the edge, the target that pilots or the sequential run set, the network measured on this machine.
 """
 
 import argparse
@@ -34,6 +34,7 @@ def resolve(
     brightness: float | None = None,
     learning_rate: Path | None = None,
     sequential: Path | None = None,
+    target: Path | None = None,
     network: Path | None = None,
 ) -> CellSettings:
     """All that the run of a cell needs, from its part of the study and from what other runs found.
@@ -62,17 +63,24 @@ def resolve(
         dataset_hash=dataset_hash,
         brightness=brightness,
         model=study.model,
-        training=_resolve_training(study.training, cell, learning_rate, sequential),
+        training=_resolve_training(study.training, cell, learning_rate, sequential, target),
         checkpoints=study.checkpoints,
     )
 
 
-def _resolve_training(training: Training, cell: Cell, learning_rate: Path | None, sequential: Path | None) -> Training:
+def _resolve_training(
+    training: Training, cell: Cell, learning_rate: Path | None, sequential: Path | None, target: Path | None
+) -> Training:
     """The training settings with this run's own learning rate, target and epochs."""
     if training.learning_rate == "edge":
         assert learning_rate is not None, "the edge must be known before any other cell"
         training = replace(training, learning_rate=read_json(learning_rate)["learning_rate"])
-    if cell.strategy == SEQUENTIAL or not isinstance(training.target, SequentialEpochs):
+    if not isinstance(training.target, SequentialEpochs):
+        return training
+    if training.target.pilots:
+        assert target is not None, "the pilots must be known before any other cell"
+        return replace(training, target=read_json(target)["target_loss"])
+    if cell.strategy == SEQUENTIAL:
         return training
     assert sequential is not None, "the sequential run must be known before the others"
     return replace(training, target=_target_set_by(sequential))
@@ -169,6 +177,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--dataset", type=Path, required=True, help="dataset.json")
     parser.add_argument("--learning-rate", type=Path, help="learning_rate.json")
     parser.add_argument("--sequential", type=Path, help="result.json of the sequential run of this seed")
+    parser.add_argument("--target", type=Path, help="target.json, which the pilots set")
     parser.add_argument("--network", type=Path, help="network.json")
     options = parser.parse_args(arguments)
     raw: dict[str, Any] = json.loads(options.settings)
@@ -185,6 +194,7 @@ def main(arguments: list[str]) -> None:
         dataset=options.dataset.parent,
         learning_rate=options.learning_rate,
         sequential=options.sequential,
+        target=options.target,
         network=options.network,
     )
     write_json(options.output, plain(settings))

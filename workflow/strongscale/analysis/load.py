@@ -106,6 +106,7 @@ def _check_found(study_folder: Path, study: Study) -> None:
     """What other runs found for all cells is there, and the learning rate at the edge is one of those tried."""
     rate, network = study_folder / "learning_rate.json", study_folder / "network.json"
     needed = [rate] if study.training.learning_rate == "edge" else []
+    needed += [study_folder / "target.json"] if study.pilots else []
     needed += [network] if study.clock == "emulated" and study.network == "measured" else []
     for path in needed:
         if not path.exists():
@@ -160,6 +161,7 @@ def _expected(
         brightness=brightness if study.model.start == "mean" else None,
         learning_rate=study_folder / "learning_rate.json",
         sequential=_folder(study_folder, Cell(cell.study, SEQUENTIAL, 1, cell.seed)) / "result.json",
+        target=study_folder / "target.json",
         network=study_folder / "network.json",
     )
 

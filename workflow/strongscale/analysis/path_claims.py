@@ -88,7 +88,9 @@ def strong_follows_sequential(runs: StudyRuns) -> Verdict:
 
 def higher_rate_diverges(runs: StudyRuns) -> Verdict:
     """Claim 9, on every tried rate above the base rate, and only if the base rate itself trains."""
-    base = {run.seed: run for run in runs.sequential}
+    base_rates = {run.base_rate for run in runs.sequential}
+    pilots = [run for run in runs.edge if run.base_rate in base_rates]
+    base = {run.seed: run for run in [*pilots, *runs.sequential]}
     higher = [run for run in runs.edge if run.seed in base and run.base_rate > base[run.seed].base_rate]
     rates = in_words(sorted({f"{run.base_rate:g}" for run in base.values()}))
     if not higher:

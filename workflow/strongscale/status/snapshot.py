@@ -150,7 +150,11 @@ def _waits_for(study: Study, cell: Cell, folder: Path, found: dict[Cell, CellSta
         tries = edge_cells(cell.study, study)
         done = sum(found[one].state in FINISHED for one in tries)
         return f"for the edge search ({done} of {len(tries)} runs at other rates done)"
-    if isinstance(study.training.target, SequentialEpochs) and cell.strategy != SEQUENTIAL:
+    if study.pilots and not (folder / "target.json").exists():
+        tries = edge_cells(cell.study, study)
+        done = sum(found[one].state in FINISHED for one in tries)
+        return f"for the pilots, which set the target ({done} of {len(tries)} done)"
+    if isinstance(study.training.target, SequentialEpochs) and not study.pilots and cell.strategy != SEQUENTIAL:
         state = found[Cell(cell.study, SEQUENTIAL, 1, cell.seed)].state
         if state not in FINISHED:
             return f"for the sequential run of seed {cell.seed}, which sets the target ({state})"
