@@ -119,7 +119,16 @@ def wait_until(condition, process, folder):
 
 
 def finish(lsf, process):
-    assert process.wait(timeout=DEADLINE_S) == 0, (lsf.folder / "log").read_text()
+    assert end_of(lsf, process) == 0, (lsf.folder / "log").read_text()
+
+
+def end_of(lsf, process):
+    """The status of Snakemake, which ends in time; with what it said if it doesn't."""
+    try:
+        return process.wait(timeout=DEADLINE_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        pytest.fail(f"Snakemake goes on; jobs: {lsf.states()}\n{(lsf.folder / 'log').read_text()}")
 
 
 def trains(cell, epochs=1):
@@ -218,7 +227,7 @@ def test_a_refused_job_fails_alone_and_says_why(lsf):
     (lsf.folder / "site.yaml").write_text("queue: short\n")
     lsf.call("lsf_double", "fault", "bqueues", "fail", "9")  # else it were foreseen
     process = start(lsf, RECEIPTS[0], f"{BRIEF}/receipt.json")
-    assert process.wait(timeout=DEADLINE_S) == 1
+    assert end_of(lsf, process) == 1
     said = (lsf.folder / "log").read_text()
     assert (lsf.folder / BRIEF / "result.json").exists(), said
     assert lsf.states() == {"1": "DONE"}
@@ -232,7 +241,7 @@ def test_a_refused_job_fails_alone_and_says_why(lsf):
 def test_what_the_queue_would_refuse_is_told_before_anything_is_submitted(lsf):
     (lsf.folder / "site.yaml").write_text("queue: short\n")
     process = start(lsf, RECEIPTS[0])
-    assert process.wait(timeout=DEADLINE_S) == 1
+    assert end_of(lsf, process) == 1
     last = (lsf.folder / "log").read_text().strip().splitlines()[-1]
     assert last.startswith("site.yaml: longest_minutes: null is not allowed, for jobs would ask for up to 180 minutes")
     assert last.endswith("lsf's queue short allows 5; allowed: longest_minutes: 5, or a queue with more")

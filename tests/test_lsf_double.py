@@ -1,7 +1,9 @@
 """The stand-in for LSF: it does what is known of LSF, and refuses the rest."""
 
 import os
+import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -26,8 +28,10 @@ class Lsf:
             "lsf_double", "start", "--minute-s", "0.5", "--kill-delay-s", "0.5", "--limit-delay-s", "0.2", *settings
         )
 
-    def call(self, *command, status=0):
-        done = subprocess.run(command, capture_output=True, text=True, env=self.environment, cwd=self.folder)
+    def call(self, *command, status=0, seconds=None):
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=self.environment, cwd=self.folder, timeout=seconds
+        )
         assert done.returncode == status, done
         return done.stdout if status == 0 else done.stderr
 
@@ -293,3 +297,36 @@ def test_it_starts_on_demand_and_stop_leaves_no_process(tmp_path):
     lsf.call("lsf_double", "stop")
     wait_for(lambda: not is_alive(shell))
     assert "not running" in lsf.call("lsf_double", "stop", status=255)
+
+
+def test_a_command_that_is_killed_before_it_asks_costs_no_other(lsf):
+    with socket.socket(socket.AF_UNIX) as connection:
+        here = Path.cwd()
+        os.chdir(lsf.file("state"))
+        connection.connect("socket")
+        os.chdir(here)
+    assert lsf.wait(lsf.submit("true"), "DONE") == "-"
+
+
+RULE = """
+rule:
+    output: "made"
+    resources: runtime=2400, mem_mb=9, lsf_project="x"
+    shell: "touch {output}"
+"""
+SLOW = """
+import runpy, sys, time
+from snakemake_interface_executor_plugins.executors import remote
+make = remote.Throttler
+remote.Throttler = lambda **settings: time.sleep(1) or make(**settings)
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_jobs_are_looked_after_though_the_executor_was_slow_to_be_made(lsf):
+    """Its thread that looks after jobs starts first: what it needs may not be there yet."""
+    lsf.file("Snakefile").write_text(RULE)
+    quick = [sys.executable, "-c", SLOW, Path(__file__).with_name("quick_snakemake.py"), "--executor", "lsf"]
+    lsf.call(*quick, "--jobs", "1", "--latency-wait", "5", seconds=200)
+    assert lsf.file("made").exists()

@@ -45,7 +45,7 @@ class Daemon:
         while not self.stopping and (self.folder / "socket").exists():
             if select.select([listener], [], [], TICK_S)[0]:
                 connection = listener.accept()[0]
-                with connection, connection.makefile() as lines, contextlib.suppress(OSError):
+                with connection, connection.makefile() as lines, contextlib.suppress(OSError, json.JSONDecodeError):
                     answer = self.answer(json.loads(lines.readline()))
                     connection.sendall(json.dumps(answer).encode() + b"\n")
             self.step()
