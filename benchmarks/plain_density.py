@@ -20,9 +20,9 @@ class PlainDensity(nn.Module):
         self.encoder = copy.deepcopy(model.encoder)
         for parameter in self.encoder.parameters():
             parameter.data = parameter.data.contiguous()
-        self.components, self.heads, self.shape = model.components, model.numbers, model.shape
-        self.smallest_sigma = model.smallest_sigma
-        sizes = [size * self.components for size in self.heads]
+        self.components, self.numbers, self.shape = model.components, model.numbers, model.shape
+        self.smallest_sigma, self.log_mass = model.smallest_sigma, model.log_mass
+        sizes = [size for size in model.heads if size]
         layers = [nn.Linear(model.decoder.in_features, size) for size in sizes]
         with torch.no_grad():
             for layer, weight, bias in zip(
@@ -38,14 +38,15 @@ class PlainDensity(nn.Module):
         code = self.encoder(cubes.unsqueeze(1))
         alpha, mu, sigma, rho = (
             layer(code).unflatten(1, (self.components, size))
-            for layer, size in zip(self.layers, self.heads, strict=True)
+            for layer, size in zip(self.layers, self.numbers, strict=False)
         )
         sigma = self.smallest_sigma + (1 - self.smallest_sigma) * torch.sigmoid(sigma)
         factor = self._cholesky(mixture.MAX_CORRELATION * torch.sigmoid(rho))
         normal = MultivariateNormal(torch.tanh(mu), scale_tril=sigma.unsqueeze(-1) * factor, validate_args=False)
         weights = Categorical(logits=alpha.squeeze(-1), validate_args=False)
         density = MixtureSameFamily(weights, normal, validate_args=False)
-        logarithms_VxB: Tensor = density.log_prob(self.points.unsqueeze(1))
+        log_mass = self.layers[-1](code).squeeze(1) if self.log_mass is None else self.log_mass
+        logarithms_VxB: Tensor = density.log_prob(self.points.unsqueeze(1)) + log_mass
         return logarithms_VxB.exp().T.reshape(-1, *self.shape)
 
     def _cholesky(self, partial: Tensor) -> Tensor:

@@ -137,14 +137,14 @@ class Model:
     mass: Annotated[
         Annotated[float, POSITIVE] | Literal["unit", "paper", "learnt"],
         "of the mixture, its integral over all space; unit: 1; paper: as its equation 5 is printed, (2 pi)^((n-1)/2) in n "
-        "dimensions; a number; learnt: of each cube, one more output, which the paper has none of",
-    ] = "unit"
+        "dimensions; a number; learnt: of each cube, one more output, which the paper doesn't have",
+    ] = "learnt"
     smallest_sigma: Annotated[float, POSITIVE, "least standard deviation of a component, in voxels"] = 0.5
     start: Annotated[
         Literal["mean", "zero"],
-        "biases of the heads; mean: such that the untrained picture is as bright as the training samples are in the mean; "
-        "zero: all zero, as in Keras",
-    ] = "zero"
+        "biases of the heads; mean: such that the untrained picture is as bright as the training samples are in the mean "
+        "(a model without `begin_at` starts as it is drawn); zero: all zero, as in Keras",
+    ] = "mean"
 
     def __post_init__(self) -> None:
         if len(self.filters) != len(self.kernels):

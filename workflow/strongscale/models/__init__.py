@@ -62,15 +62,11 @@ def create(settings: Model, cube_voxels: int) -> "nn.Module":
 
 
 def initialise(model: "nn.Module", seed: int, brightness: float | None) -> None:
-    """Draw a model's initial weights; where a brightness is given, its output begins there."""
+    """Draw a model's initial weights; where a brightness is given, and it knows how, its output begins there."""
     from torch import Generator
 
     model.initialise(Generator().manual_seed(seed))  # type: ignore[operator]
-    if brightness is not None:
-        if not isinstance(model, WithStart):
-            raise UserError(
-                f"model.start: mean is not allowed, for {type(model).__name__} has no `begin_at(brightness)`; allowed: zero"
-            )
+    if brightness is not None and isinstance(model, WithStart):
         model.begin_at(brightness)
 
 
