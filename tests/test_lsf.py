@@ -29,7 +29,7 @@ studies:
     strategies: {strong: {}, weak: {}}
     model: {components: 4, filters: [4, 4], kernels: [3, 3]}
     training: {batch_size: 8, learning_rate: 0.001, target: null, max_epochs: 60, reduction: exact, microbatch: 2}
-    checkpoints: {every_epochs: 3, every_s: 0.1}
+    checkpoints: {every_epochs: 5}
     job: {minutes: 30, memory_mb: 400}
   brief:
     like: tiny
