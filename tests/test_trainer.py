@@ -119,10 +119,10 @@ def test_a_result_tells_its_whole_story(make_cell):
 
 
 def test_a_sequential_run_that_sets_the_target_converges_at_its_best_epoch(make_cell):
-    folder = make_cell("sequential", target=SequentialEpochs(sequential_epochs=6), max_epochs=6, learning_rate=0.01)
+    folder = make_cell("sequential", target=SequentialEpochs(sequential_epochs=12), max_epochs=12, learning_rate=0.004)
     train.train(folder, World())
     result = json.loads((folder / "result.json").read_text())
-    assert (result["status"], result["epochs"]) == ("converged", 6)
+    assert (result["status"], result["epochs"]) == ("converged", 12)
     assert result["target_loss"] == result["best_validation_loss"]
 
 
