@@ -29,7 +29,9 @@ def main(arguments: list[str]) -> None:
     names = options.names or [folder.name for folder in options.folders]
     if names[0] == names[1]:
         raise UserError(f"--names: both are called {names[0]}; call them differently")
-    first, second = (read(path, name, whole_only=options.whole) for path, name in zip(options.folders, names, strict=True))
+    first, second = (
+        read(path, name, whole_only=options.whole) for path, name in zip(options.folders, names, strict=True)
+    )
     if first.cubes_NDHW.shape[1:] != second.cubes_NDHW.shape[1:] or first.window_hu != second.window_hu:
         raise UserError("the two data sets differ in cubes.voxels or cubes.window_hu; make them alike")
     groups = stratify(pair(first, second), limits_mm, options.dimensions)

@@ -45,7 +45,7 @@ def slices(group: Group) -> Figure:
     order = np.argsort(first.diameters_mm, kind="stable")
     chosen = order[np.linspace(0, len(order) - 1, min(COLUMNS * BLOCKS, len(order))).round().astype(int)]
     num_blocks = -(-len(chosen) // COLUMNS)
-    figure = new_figure(1.25 * num_blocks + 0.7)
+    figure = new_figure(1.17 * num_blocks + 0.5)
     axes = figure.add_subplot()
     axes.set_axis_off()
     axes.set(xlim=(-0.1, 1.05 * COLUMNS), ylim=(2.5 * num_blocks, -0.1), aspect="equal")

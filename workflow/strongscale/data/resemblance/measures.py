@@ -125,7 +125,9 @@ def _mean(values: Floats) -> Floats:
     """Means of rows without their NaNs; NaN for a row of nothing else, without a warning."""
     known = ~np.isnan(values)
     total: Floats = np.where(known, values, 0).sum(axis=1)
-    return np.divide(total, known.sum(axis=1), out=np.full(len(values), np.nan), where=known.any(axis=1))
+    means: Floats = np.full(len(values), np.nan)
+    np.divide(total, known.sum(axis=1), out=means, where=known.any(axis=1))
+    return means
 
 
 def _spread(values: Floats) -> Floats:

@@ -118,7 +118,7 @@ def _looks(group: Group) -> Section:
         )
     sentence = (
         "Means over cubes; intensities from 0 to 1. The spread is the standard deviation between cubes, and the difference "
-        "of the means is also given in spreads of the first."
+        "of the means is also given in spreads of the first. Its interval is of 2000 resamples of the pairs, taken as independent."
     )
     return Section(f"What nodules of {group.name} look like", [sentence], rows)
 

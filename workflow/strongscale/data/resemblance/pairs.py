@@ -38,7 +38,7 @@ class Side:
 
     def is_in(self, split: str) -> NDArray[np.bool_]:
         """Which cubes are on this side of the split: (N,)."""
-        return self.manifest["split"].to_numpy(dtype=str) == split
+        return np.asarray(self.manifest["split"].to_numpy(dtype=str) == split)
 
 
 def read(folder: Path, name: str, *, whole_only: bool) -> Side:
