@@ -50,7 +50,7 @@ def side_of(diameters_mm, num_validation=0, name="ours"):
     return Side(name, balls(diameters_mm, 0.8), manifest, (-1000.0, 400.0))
 
 
-def write_dataset(folder, brightness, count=60):
+def write_dataset(folder, brightness, count=24):
     diameters_mm = np.random.default_rng(1).uniform(4, 9, count)
     cubes, manifest = balls(diameters_mm, brightness), manifest_of(diameters_mm, count // 3)
     folder.mkdir()
@@ -91,8 +91,8 @@ def test_groups_are_all_pairs_between_the_limits_and_then_each_range():
 
 def test_cubes_beyond_their_scan_can_be_left_out(tmp_path):
     folder = write_dataset(tmp_path / "ours", 0.7)
-    assert len(read(folder, "ours", whole_only=False).manifest) == 60
-    assert (read(folder, "ours", whole_only=True).manifest["air_share"] == 0).sum() == 45
+    assert len(read(folder, "ours", whole_only=False).manifest) == 24
+    assert (read(folder, "ours", whole_only=True).manifest["air_share"] == 0).sum() == 18
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])

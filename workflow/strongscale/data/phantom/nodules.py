@@ -10,7 +10,7 @@ from strongscale.data.phantom.anatomy import Chest, Floats, Vessels
 
 SMALLEST_MM, MEDIAN_MM, LARGEST_MM = 3.0, 5.2, 30.0
 SPREAD = 0.43  # of the diameter's logarithm
-MARKED = 0.9  # of the marked radius is nodule: readers draw around its blurred edge
+MARGIN_MM = 0.3  # readers draw around a nodule's blurred edge: its marked radius is larger by this
 BORDER_MM = 10.0
 CLEARANCE_MM = 2.0  # between the lung's wall and a nodule that isn't on it
 NUM_CANDIDATES = 6000
@@ -81,16 +81,17 @@ def random_nodule(centre_mm: Floats, diameter_mm: float, random: np.random.Gener
 
 
 def _random_layers(diameter_mm: float, random: np.random.Generator) -> tuple[tuple[float, float], ...]:
+    edge = 1 - 2 * MARGIN_MM / diameter_mm
     density = random.choice(list(DENSITIES), p=list(DENSITIES.values()))
     if density == "calcified":
-        return ((MARKED, random.uniform(200, 1400)),)
+        return ((edge, random.uniform(200, 1400)),)
     if density == "solid" or diameter_mm < 5:  # denser in the middle
         core_hu = random.normal(70, 50)
-        return ((MARKED, core_hu - abs(random.normal(0, 200))), (random.uniform(0.4, 0.7), core_hu))
+        return ((edge, core_hu - abs(random.normal(0, 200))), (edge * random.uniform(0.45, 0.8), core_hu))
     glass_hu = random.normal(-520, 90)
     if density == "ground-glass":
-        return ((MARKED, glass_hu),)
-    return ((MARKED, glass_hu), (random.uniform(0.3, 0.6), random.normal(0, 30)))
+        return ((edge, glass_hu),)
+    return ((edge, glass_hu), (edge * random.uniform(0.35, 0.65), random.normal(0, 30)))
 
 
 def place(chest: Chest, vessels: Vessels, diameters_mm: Floats, random: np.random.Generator) -> list[Floats | None]:

@@ -41,7 +41,8 @@ def main(arguments: list[str]) -> None:
     folder, name = options.output.parent, options.output.name
     with theme():
         label = f"{first.name} and {second.name}, paired by diameter"
-        save(curves((first, second), groups, options.dimensions), folder, name, label)
+        note = f"{label}. Profile: means, and shaded the middle half of the cubes. Linear: the variance that components explain"
+        save(curves((first, second), groups, options.dimensions), folder, name, note)
         save(slices(groups[0]), folder, f"{name}_slices", label)
     command = f"python -m strongscale.data.resemblance {shlex.join(arguments)}"
     pictures = [("Side by side", folder / f"{name}.png"), ("Slices", folder / f"{name}_slices.png")]

@@ -80,7 +80,7 @@ def _histogram(
 
 
 def _profiles(axes: Axes, group: Group, look: Mapping[str, Look]) -> None:
-    """Means, and between which values the middle half of the cubes lies."""
+    """Means; shaded, where the middle half of the cubes lies."""
     middles = (PROFILE_EDGES[:-1] + PROFILE_EDGES[1:]) / 2
     for side in group.sides:
         values = profile(group.section(side), group.radii(side))
@@ -102,5 +102,5 @@ def _explained(axes: Axes, group: Group, dimensions: int, look: Mapping[str, Loo
     for side in group.sides:
         found = explained_by(side, dimensions)
         axes.plot(list(found), [100 * share for share in found.values()], **look[side.name].line(markersize=3))
-    axes.set(title=f"Linear model, {group.name}", xlabel="principal components", ylabel="explained (%)", xscale="log")
+    axes.set(title=f"Linear, {group.name}", xlabel="principal components", ylabel="explained (%)", xscale="log")
     plain_log_numbers(axes.xaxis)
