@@ -42,7 +42,6 @@ def measure(sections: NDArray[np.float32], radii: Floats) -> dict[str, Floats]:
         "steepness around, a voxel": _mean(_within(steep, far, 1.5, np.inf)),
         "steepest tenth, its limit": np.quantile(steep, 0.9, axis=1),
         f"detail (waves below {SHORT_WAVE:g} voxels, RMS)": detail(sections),
-        "share of voxels at 0": (flat == 0).mean(axis=1),
         "null loss": (np.log1p(flat) ** 2).mean(axis=1),
     }
 
