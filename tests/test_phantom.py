@@ -13,8 +13,8 @@ from strongscale.config import Phantom
 from strongscale.data.phantom import scans as phantom
 from strongscale.data.phantom.__main__ import main
 from strongscale.data.phantom.anatomy import grow_vessels, random_chest
-from strongscale.data.phantom.nodules import CLEARANCE_MM, place, random_diameters_mm, random_nodule
-from strongscale.data.phantom.rendering import make_grid, render
+from strongscale.data.phantom.nodules import CLEARANCE_MM, MARGIN_MM, place, random_diameters_mm, random_nodule
+from strongscale.data.phantom.rendering import make_grid, render, scanned
 from strongscale.data.scans import find_scans, open_scan
 from strongscale.errors import UserError
 from strongscale.schema import build, plain
@@ -86,6 +86,10 @@ def test_scans_differ_in_spacing(plans: list[phantom.ScanPlan]) -> None:
     assert len({tuple(plan.spacing_mm) for plan in plans}) == len(plans)
 
 
+def test_scans_differ_in_noise_and_sharpness(plans: list[phantom.ScanPlan]) -> None:
+    assert len({plan.noise_hu for plan in plans}) == len({plan.blur_mm for plan in plans}) == len(plans)
+
+
 def test_the_header_has_lunas_keys(folder: Path) -> None:
     path = next(iter(find_scans(folder / "subset0")[0].values()))
     keys = [line.split(" = ")[0] for line in path.read_text().splitlines()]
@@ -142,6 +146,29 @@ def test_a_nodules_volume_is_that_of_its_diameter() -> None:
     difference = render(chest, empty, [nodule], grid) - render(chest, empty, [], grid)
     volume_mm3 = difference.sum() / (30 - chest.lung_hu)
     assert volume_mm3 == pytest.approx(np.pi / 6 * 12**3, rel=0.2)
+
+
+def test_a_nodule_lies_within_its_mark() -> None:
+    random = np.random.default_rng(7)
+    for diameter_mm in random_diameters_mm(200, random):
+        shares = [share for share, _ in random_nodule(np.zeros(3), float(diameter_mm), random).layers_hu]
+        assert shares[0] * diameter_mm / 2 == pytest.approx(diameter_mm / 2 - MARGIN_MM)
+        assert sorted(set(shares), reverse=True) == shares
+
+
+def test_a_scanner_blurs_edges_and_noise_and_keeps_what_is_even() -> None:
+    edge = np.full((12, 40, 40), -850, dtype=np.float32)
+    edge[:, :, 20:] = 50
+    widths, deviations = [], []
+    for blur in (0.3, 1.0):
+        sharp, noisy = (scanned(edge, hu, (0.5, blur, blur), np.random.default_rng(0)) for hu in (0.0, 100.0))
+        assert (sharp[:, :, :16] == -850).all()
+        assert (sharp[:, :, 24:] == 50).all()
+        line = sharp[6, 20]
+        widths.append(int(((line > -840) & (line < 40)).sum()))
+        deviations.append(float((noisy.astype(float) - sharp)[2:-2, 4:-4, 4:-4].std()))
+    assert widths[0] < widths[1]
+    assert 100 > deviations[0] > 2 * deviations[1] > 20
 
 
 def test_too_many_nodules_are_refused_in_one_line() -> None:

@@ -58,7 +58,7 @@ class Chest:
         spine = 0.15 * np.exp(-(((y / half_y - 0.62) / 0.2) ** 2))
         great_vessels = 0.13 * np.exp(-(((y / half_y - 0.02) / 0.38) ** 2))
         mediastinum = np.abs(x) - half_x * (0.06 + spine + great_vessels)
-        aorta = (_ellipse(x - 0.17 * half_x, y - 0.38 * half_y, 1, 1) - 0.12 * half_x) + 0 * z
+        aorta = _ellipse(x - 0.17 * half_x, y - 0.38 * half_y, 1, 1) - 0.12 * half_x
         dome = half_z * (self.dome - 0.5 - 0.5 * ((np.abs(x) / half_x - 0.4) / 0.4) ** 2 - 0.4 * (y / half_y) ** 2)
         radii_mm = np.array([0.38 * half_x, 0.38 * half_y, 0.5 * half_z]) * self.heart
         offsets_mm = (x - 0.14 * half_x, y + 0.24 * half_y, z + 0.25 * half_z)
@@ -114,7 +114,7 @@ def random_chest(half_mm: tuple[float, float, float], random: np.random.Generato
         half_mm,
         heart=random.uniform(0.9, 1.08),
         dome=random.uniform(-0.12, 0.05),
-        lung_hu=random.uniform(-880, -840),
+        lung_hu=float(np.clip(random.normal(-865, 36), -950, -750)),
         rib_phase=random.uniform(),
     )
 
@@ -167,5 +167,8 @@ def _ellipsoid(offsets: tuple[Floats, Floats, Floats], radii: Floats) -> Floats:
 def _smooth_minimum(first: Floats, second: Floats, width: float) -> Floats:
     """The smaller of two depths, with the edge between them rounded off."""
     overlap = np.maximum(width - np.abs(first - second), 0)
-    depth: Floats = np.minimum(first, second) - overlap * overlap / (4 * width)
+    overlap *= overlap  # in place: these arrays may be as large as a scan
+    overlap /= 4 * width
+    depth: Floats = np.minimum(first, second)
+    depth -= overlap
     return depth

@@ -10,12 +10,13 @@ from strongscale.data.phantom.anatomy import Chest, Floats, Vessels
 
 SMALLEST_MM, MEDIAN_MM, LARGEST_MM = 3.0, 5.2, 30.0
 SPREAD = 0.43  # of the diameter's logarithm
+MARGIN_MM = 0.3  # readers draw around a nodule's blurred edge: its marked radius is larger by this
 BORDER_MM = 10.0
-CLEARANCE_MM = 4.0  # between the lung's wall and a nodule that isn't on it
+CLEARANCE_MM = 2.0  # between the lung's wall and a nodule that isn't on it
 NUM_CANDIDATES = 6000
 
-DENSITIES = {"solid": 0.72, "part-solid": 0.12, "ground-glass": 0.16}
-PLACES = {"free": 0.68, "wall": 0.12, "vessel": 0.2}
+DENSITIES = {"solid": 0.75, "calcified": 0.08, "part-solid": 0.08, "ground-glass": 0.09}
+PLACES = {"free": 0.6, "wall": 0.18, "vessel": 0.22}
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,10 @@ class Shape:
 
 
 SHAPES = {
-    "spherical": Shape(0.35, stretch=0.03),
-    "ellipsoid": Shape(0.3, stretch=0.18),
-    "lobulated": Shape(0.2, stretch=0.08, num_bumps=5, height=0.3, sharpness=6.0),
-    "spiculated": Shape(0.15, stretch=0.08, num_bumps=14, height=0.7, sharpness=45.0),
+    "spherical": Shape(0.25, stretch=0.12),
+    "ellipsoid": Shape(0.3, stretch=0.3),
+    "lobulated": Shape(0.25, stretch=0.2, num_bumps=5, height=0.3, sharpness=6.0),
+    "spiculated": Shape(0.2, stretch=0.2, num_bumps=14, height=0.7, sharpness=45.0),
 }
 
 
@@ -80,13 +81,17 @@ def random_nodule(centre_mm: Floats, diameter_mm: float, random: np.random.Gener
 
 
 def _random_layers(diameter_mm: float, random: np.random.Generator) -> tuple[tuple[float, float], ...]:
+    edge = 1 - 2 * MARGIN_MM / diameter_mm
     density = random.choice(list(DENSITIES), p=list(DENSITIES.values()))
-    if density == "solid" or diameter_mm < 5:
-        return ((1.0, random.normal(25, 25)),)
-    glass_hu = random.normal(-580, 60)
+    if density == "calcified":
+        return ((edge, random.uniform(200, 1400)),)
+    if density == "solid" or diameter_mm < 5:  # denser in the middle
+        core_hu = random.normal(70, 50)
+        return ((edge, core_hu - abs(random.normal(0, 200))), (edge * random.uniform(0.45, 0.8), core_hu))
+    glass_hu = random.normal(-520, 90)
     if density == "ground-glass":
-        return ((1.0, glass_hu),)
-    return ((1.0, glass_hu), (random.uniform(0.35, 0.7), random.normal(0, 30)))
+        return ((edge, glass_hu),)
+    return ((edge, glass_hu), (edge * random.uniform(0.35, 0.65), random.normal(0, 30)))
 
 
 def place(chest: Chest, vessels: Vessels, diameters_mm: Floats, random: np.random.Generator) -> list[Floats | None]:

@@ -163,10 +163,15 @@ def airways(chest: Chest) -> list[Tube]:
     return [pipe, *bronchi]
 
 
-def add_noise(volume_ZYX: NDArray[np.float32], noise_hu: float, random: np.random.Generator) -> NDArray[np.int16]:
-    """The scanner's noise, correlated between neighbours in a slice, and its whole numbers."""
-    noise = random.standard_normal(volume_ZYX.shape, dtype=np.float32)
-    noise = ndimage.uniform_filter(noise, size=(1, 2, 2), mode="wrap")
-    noise *= 2 * noise_hu  # the mean of 2 x 2 has half the deviation
-    noise += volume_ZYX
-    return np.clip(np.rint(noise), -1024, 3071).astype(np.int16)
+def scanned(
+    volume_ZYX: NDArray[np.float32], noise_hu: float, blur: tuple[float, float, float], random: np.random.Generator
+) -> NDArray[np.int16]:
+    """What a scanner makes of it: its kernel blurs structures and noise alike; whole numbers.
+
+    `blur` are standard deviations along z, y, x in voxels; `noise_hu` is the noise of single voxels before.
+    """
+    voxels = random.standard_normal(volume_ZYX.shape, dtype=np.float32)
+    voxels *= noise_hu
+    voxels += volume_ZYX
+    voxels = ndimage.gaussian_filter(voxels, blur, mode="nearest", radius=2)
+    return np.clip(np.rint(voxels), -1024, 3071).astype(np.int16)

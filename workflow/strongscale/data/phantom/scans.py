@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from strongscale.config import Phantom
 from strongscale.data.phantom.anatomy import Chest, Vessels, grow_vessels, random_chest
 from strongscale.data.phantom.nodules import Nodule, place, random_diameters_mm, random_nodule
-from strongscale.data.phantom.rendering import add_noise, make_grid, render
+from strongscale.data.phantom.rendering import make_grid, render, scanned
 from strongscale.data.scans.metaimage import write_scan
 from strongscale.errors import UserError
 
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 UID_ROOT = "1.3.6.1.4.1.14519.5.2.1.6279.6001."
 AGREED_SHARE = 0.52  # of the nodules, marked by three readers or more
+SLICE_BLUR = 0.5  # along z, in slices: each is the mean of its thickness
 SLICES_MM = {0.7: 0.03, 1.0: 0.04, 1.25: 0.1, 2.0: 0.28, 2.5: 0.55}
 OUTSIDE_HU = {-1024: 0.6, -2000: 0.2, -3024: 0.2}  # what scanners write outside the reconstructed circle
 
@@ -37,6 +38,9 @@ class ScanPlan:
     flipped: bool
     outside_hu: int
     noise_hu: float
+    """Of single voxels, before the scanner's kernel."""
+    blur_mm: float
+    """Standard deviation of the scanner's kernel, in a slice."""
     chest: Chest
     vessels: Vessels
     nodules: list[Nodule]
@@ -79,7 +83,8 @@ def plan_scan(settings: Phantom, index: int, num_nodules: int) -> ScanPlan:
         centre_mm=np.round(random.uniform([-20, -20, -250], [20, 20, -100]), 4),
         flipped=bool(random.uniform() < 0.3),
         outside_hu=int(random.choice(list(OUTSIDE_HU), p=list(OUTSIDE_HU.values()))),
-        noise_hu=random.uniform(20, 30),
+        noise_hu=float(np.clip(random.lognormal(np.log(85), 0.5), 25, 300)),
+        blur_mm=random.uniform(0.2, 0.75),
         chest=chest,
         vessels=vessels,
         nodules=found[:num_nodules],
@@ -119,7 +124,9 @@ def write_plan(plan: ScanPlan, settings: Phantom, folder: Path) -> None:
     """Render a scan and write it."""
     grid = make_grid(np.array(settings.size_mm), plan.spacing_mm)
     volume = render(plan.chest, plan.vessels, [*plan.nodules, *plan.specks], grid)
-    voxels_ZYX = add_noise(volume, plan.noise_hu, np.random.default_rng(plan.noise))
+    in_plane = plan.blur_mm / plan.spacing_mm[0]
+    blur = (SLICE_BLUR, in_plane, in_plane)
+    voxels_ZYX = scanned(volume, plan.noise_hu, blur, np.random.default_rng(plan.noise))
     if plan.outside_hu < -1024:
         radius_mm = max(settings.size_mm[:2]) / 2
         voxels_ZYX[:, grid.x_mm[None, :] ** 2 + grid.y_mm[:, None] ** 2 > radius_mm**2] = plan.outside_hu
