@@ -197,7 +197,7 @@ rule clock_check:
 
 
 rule readings:
-    """Take the sequential runs of all studies named reading_*; make the page that judges readings of the paper."""
+    """Take the sequential runs of all studies named reading_* and start_*; make the page that judges readings of the paper."""
     input:
         code=ANALYSIS_CODE,
         studies=reading_studies,

@@ -418,8 +418,8 @@ def clock_in_words(wildcards):
 
 
 def readings():
-    """The studies that try readings of the paper."""
-    return [name for name in CONFIG.studies if name.startswith("reading_")]
+    """The studies that try readings of the paper, and their starts."""
+    return [name for name in CONFIG.studies if name.startswith(("reading_", "start_"))]
 
 
 def reading_folders(wildcards):

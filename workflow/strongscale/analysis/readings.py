@@ -2,11 +2,12 @@
 
 A reading is a model with its settings; a study of sequential runs tries it on one data set at several learning rates and
 seeds. The paper states how low the loss comes in about 100 epochs, which rate is the largest that trains, and how runs
-fail. None of it says which strategy wins.
+fail. None of it says which strategy wins. Rates are compared over the same epochs, those of the shorter tries.
+
+A study of many seeds at one rate counts dead starts: runs whose output ignores its input from the first epochs on.
 """
 
 import argparse
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,22 +23,21 @@ from strongscale.analysis.paper import ETA
 from strongscale.command import run
 from strongscale.errors import UserError
 from strongscale.files import read_json, write_text
+from strongscale.pilots import best_loss
 
-log = logging.getLogger(__name__)
-
-WORKERS = 32  # at which the linear rule's rate is the largest
-NEAR_CEILING = 0.02  # of the loss of predicting zero
-LEARNT = "trains"
+NEAR_CEILING = 0.02  # relative: a loss as near as that to predicting zero's is called so
+TRAINS = "trains"
 
 
 @dataclass(frozen=True)
 class Tried:
-    """One reading on one data set: its runs."""
+    """One reading on one data set: its runs, with the best loss of the epochs that all rates were given."""
 
     name: str
     dataset: str
     model: dict[str, Any]
     runs: list[dict[str, Any]]
+    epochs: int
     tolerance: float
 
     @property
@@ -49,7 +49,9 @@ class Tried:
     def reading(self) -> str:
         """What is read into the paper, in words."""
         start = {"mean": "start at the mean brightness", "zero": "zero biases"}[self.model["start"]]
-        return f"mass {self.model['mass']}, sigma at least {self.model['smallest_sigma']:g} voxel, {start}"
+        least = self.model["smallest_sigma"]
+        narrow = "" if least == 0.5 else f", sigma down to {least:g} voxel"
+        return f"mass {self.model['mass']}, {start}{narrow}"
 
     def at(self, rate: float) -> list[dict[str, Any]]:
         """The runs at one rate, a seed each."""
@@ -57,17 +59,9 @@ class Tried:
 
     def end(self, run: dict[str, Any]) -> str:
         """How a run ended: it trains, or else where it ended."""
-        why_not = edge.why_not(run, self.runs, self.tolerance)
-        if why_not is None:
-            return LEARNT
-        final = run["final_validation_loss"]
-        if final is None:
-            return "not finite"
-        if abs(final / run["null_loss"] - 1) <= NEAR_CEILING:
-            return "predicts zero"
-        if run["status"] == "diverged":
-            return "another constant"
-        return "worse"
+        if edge.why_not(run, self.runs, self.tolerance) is None:
+            return TRAINS
+        return "worse" if run["status"] != "diverged" else collapse_of(run)
 
     def largest_rate(self) -> float | None:
         """The largest rate up to which every seed trains."""
@@ -77,122 +71,152 @@ class Tried:
             return None
 
 
+def collapse_of(run: dict[str, Any]) -> str:
+    """What is left of a diverged run."""
+    final = run["final_validation_loss"]
+    if final is None:
+        return "infinite"
+    return "predicts zero" if abs(final / run["null_loss"] - 1) <= NEAR_CEILING else "another constant"
+
+
 def read(study: Path) -> Tried:
     """A study's sequential runs, those at other rates among them."""
     settings = read_json(study / "study.json")
-    paths = sorted(study.glob("cells/*/01workers/seed*/result.json"))
-    if not paths:
+    epochs = settings["training"]["max_epochs"]
+    if settings["edge"]["rates"]:
+        epochs = min(epochs, settings["edge"]["epochs"])
+    runs = []
+    for path in sorted(study.glob("cells/*/01workers/seed*/result.json")):
+        result = read_json(path)
+        own = best_loss(path.parent, epochs)
+        in_all = {"longest": result["best_validation_loss"], "longest_epochs": result["epochs"]}
+        runs.append(result | in_all | {"best_validation_loss": own if math.isfinite(own) else None})
+    if not runs:
         raise UserError(f"{study}: no results; make them with `snakemake readings`")
-    runs = [read_json(path) for path in paths]
-    return Tried(study.name, settings["dataset"], settings["model"], runs, settings["edge"]["tolerance"])
+    return Tried(study.name, settings["dataset"], settings["model"], runs, epochs, settings["edge"]["tolerance"])
 
 
-def loss_shares(runs: Sequence[dict[str, Any]]) -> list[float]:
-    """Each run's best validation loss as a share of what predicting zero costs, rising."""
-    bests = (run["best_validation_loss"] for run in runs)
-    return sorted(math.inf if best is None else best / run["null_loss"] for best, run in zip(bests, runs, strict=True))
+def loss_shares(runs: Sequence[dict[str, Any]], key: str = "best_validation_loss") -> list[float]:
+    """Each run's loss as a share of what predicting zero costs, rising."""
+    return sorted(math.inf if run[key] is None else run[key] / run["null_loss"] for run in runs)
 
 
 def rows_of(tried: Tried) -> list[dict[str, Any]]:
-    """A row a rate: where the runs of all seeds came to, and how they ended."""
-    rows = []
-    for rate in tried.rates:
-        runs = tried.at(rate)
-        shares, ends = loss_shares(runs), [tried.end(run) for run in runs]
-        rows.append(
-            {
-                "data": tried.dataset,
-                "reading": tried.reading,
-                "learning rate": rate,
-                "runs": len(runs),
-                "trains": ends.count(LEARNT),
-                "median share of zero's loss": median(shares),
-                "from": shares[0],
-                "to": shares[-1],
-                "constant's share": median(run["constant_loss"] / run["null_loss"] for run in runs),
-                "epochs": max(run["epochs"] for run in runs),
-                "others end": ", ".join(sorted({end for end in ends if end != LEARNT})),
-            }
-        )
-    return rows
+    """A row a run."""
+    return [
+        {
+            "data": tried.dataset,
+            "reading": tried.reading,
+            "learning_rate": run["learning_rate"],
+            "seed": run["seed"],
+            "epochs": tried.epochs,
+            "best_share_of_zero": loss_shares([run])[0],
+            "all_epochs": run["longest_epochs"],
+            "best_share_of_zero_in_all": loss_shares([run], "longest")[0],
+            "constant_share_of_zero": run["constant_loss"] / run["null_loss"],
+            "end": tried.end(run),
+        }
+        for run in tried.runs
+    ]
 
 
 def verdict_of(tried: Tried) -> dict[str, Any]:
     """A reading beside what the paper states, on one data set."""
-    failures = [tried.end(run) for run in tried.runs if run["learning_rate"] > ETA]
-    failures = [end for end in failures if end != LEARNT]
     at_eta = tried.at(ETA)
-    large = [tried.end(run) for run in tried.at(WORKERS * ETA)]
+    failures = [collapse_of(run) for run in tried.runs if run["status"] == "diverged"]
+    ends = dict.fromkeys(sorted(failures))
     return {
         "data": tried.dataset,
         "reading": tried.reading,
-        f"share of zero's loss at {ETA:g}": _share(at_eta),
-        "epochs": max((run["epochs"] for run in at_eta), default=None),
-        "seeds that train at that rate": f"{sum(tried.end(run) == LEARNT for run in at_eta)} of {len(at_eta)}",
+        f"loss at {ETA:g}, of zero's": _share(at_eta, "longest"),
+        "in epochs": max(run["longest_epochs"] for run in at_eta),
         "largest rate that trains": _number(tried.largest_rate()),
-        "failures above it that predict zero": f"{failures.count('predicts zero')} of {len(failures)}",
-        f"not finite at {WORKERS * ETA:g}": f"{large.count('not finite')} of {len(large)}" if large else "not tried",
+        "failing runs end": ", ".join(f"{failures.count(end)} {end}" for end in ends) or "none failed",
     }
 
 
-def _share(runs: Sequence[dict[str, Any]]) -> str:
-    shares = loss_shares(runs)
-    return f"{100 * median(shares):.1f} % ({100 * shares[0]:.1f} to {100 * shares[-1]:.1f})" if shares else "not tried"
+STATED = {
+    "data": "LUNA16",
+    "reading": "the paper",
+    f"loss at {ETA:g}, of zero's": "4 % of its ceiling",
+    "in epochs": "about 100",
+    "largest rate that trains": f"{ETA:g}",
+    "failing runs end": "at a ceiling and stay; infinite at 32 workers",
+}
+
+
+def _share(runs: Sequence[dict[str, Any]], key: str) -> str:
+    shares = loss_shares(runs, key)
+    return f"{100 * median(shares):.1f} % ({100 * shares[0]:.1f} to {100 * shares[-1]:.1f})"
 
 
 def _number(value: float | None) -> str:
     return "none" if value is None else f"{value:g}"
 
 
-STATED = {
-    "data": "LUNA16",
-    "reading": "the paper",
-    f"share of zero's loss at {ETA:g}": "4 %",
-    "epochs": "about 100",
-    "seeds that train at that rate": "all",
-    "largest rate that trains": f"{ETA:g}",
-    "failures above it that predict zero": "all, if its ceiling is that",
-    f"not finite at {WORKERS * ETA:g}": "1 of 1",
-}
+def _table(rows: Sequence[dict[str, Any]]) -> str:
+    return str(pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True))
 
 
-def page(all_tried: Sequence[Tried], command: str) -> str:
-    """The tables, with what made them."""
-    verdicts = pd.DataFrame([STATED, *(verdict_of(tried) for tried in all_tried)])
-    parts = [
-        "# Readings of the paper, tried",
-        f"Made by `{command}`. Sequential runs, one model each, at several learning rates and seeds. Losses are best "
-        "validation losses as shares of what predicting zero costs: median, and from the least to the largest of the "
-        "seeds. A rate trains as in `strongscale.edge`: better than the best constant output, and not much worse than a "
-        "smaller rate of the same seed. The last two columns count runs above the paper's rate.",
-        verdicts.to_markdown(index=False, disable_numparse=True),
-    ]
-    for dataset in dict.fromkeys(tried.dataset for tried in all_tried):
-        own = [tried for tried in all_tried if tried.dataset == dataset]
-        rates = sorted({rate for tried in own for rate in tried.rates})
-        constant = median(run["constant_loss"] / run["null_loss"] for tried in own for run in tried.runs)
-        table = pd.DataFrame(
-            [
-                {"reading": tried.reading}
-                | {f"{rate:g}": _cell(tried, rate) if tried.at(rate) else "" for rate in rates}
-                for tried in own
-            ]
-        )
-        parts += [
-            f"## {dataset}",
-            f"By learning rate: median share of zero's loss, and how many seeds train. The best constant output has "
-            f"{100 * constant:.1f} %.",
-            table.to_markdown(index=False, disable_numparse=True),
+def _by_rate(own: Sequence[Tried]) -> str:
+    rates = sorted({rate for tried in own for rate in tried.rates})
+    return _table(
+        [
+            {"reading": tried.reading} | {f"{rate:g}": _cell(tried, rate) if tried.at(rate) else "" for rate in rates}
+            for tried in own
         ]
-    return "\n\n".join(parts) + "\n"
+    )
 
 
 def _cell(tried: Tried, rate: float) -> str:
     runs = tried.at(rate)
     ends = [tried.end(run) for run in runs]
-    others = sorted({end for end in ends if end != LEARNT})
-    words = f"{100 * median(loss_shares(runs)):.1f} %, {ends.count(LEARNT)} of {len(ends)}"
+    others = sorted({end for end in ends if end != TRAINS})
+    words = f"{100 * median(loss_shares(runs)):.1f} %, {ends.count(TRAINS)} of {len(ends)}"
     return words + (f" ({', '.join(others)})" if others else "")
+
+
+def starts_of(tried: Tried) -> dict[str, Any]:
+    """How many of a study's starts are dead."""
+    dead = [collapse_of(run) for run in tried.runs if run["status"] == "diverged"]
+    return {
+        "data": tried.dataset,
+        "reading": tried.reading,
+        "learning rate": f"{tried.rates[0]:g}",
+        "epochs": str(tried.epochs),
+        "dead": f"{len(dead)} of {len(tried.runs)}",
+        "loss, of zero's": _share(tried.runs, "best_validation_loss"),
+    }
+
+
+def page(all_tried: Sequence[Tried], command: str) -> str:
+    """The tables, with what made them."""
+    starts = [tried for tried in all_tried if len(tried.rates) == 1]
+    judged = [tried for tried in all_tried if len(tried.rates) > 1]
+    parts = ["# Readings of the paper, tried", f"Made by `{command}`."]
+    if judged:
+        parts += [
+            "Sequential runs at several learning rates and seeds. A loss is the best validation loss as a share of what "
+            "predicting zero costs: the median, and the least to the largest of the seeds. A rate trains if, in the same "
+            "epochs, it is better than the best constant output, and not much worse than a smaller rate of the same seed.",
+            _table([STATED, *(verdict_of(tried) for tried in judged)]),
+        ]
+    for dataset in dict.fromkeys(tried.dataset for tried in judged):
+        own = [tried for tried in judged if tried.dataset == dataset]
+        constant = median(run["constant_loss"] / run["null_loss"] for tried in own for run in tried.runs)
+        parts += [
+            f"## {dataset}",
+            f"By learning rate, in {own[0].epochs} epochs: the loss, how many seeds train, and what became of the others. "
+            f"The best constant output has {100 * constant:.1f} %.",
+            _by_rate(own),
+        ]
+    if starts:
+        parts += [
+            "## Dead starts",
+            "A start is dead if the output no longer depends on the input.",
+            _table([starts_of(tried) for tried in starts]),
+        ]
+    return "\n\n".join(parts) + "\n"
 
 
 def main(arguments: list[str]) -> None:
@@ -202,7 +226,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder for readings.md and readings.csv")
     parser.add_argument("--command", required=True, help="what to type for all of it, for the page")
     options = parser.parse_args(arguments)
-    all_tried = sorted(map(read, options.studies), key=lambda tried: (tried.dataset, tried.name))
+    all_tried = sorted(map(read, options.studies), key=lambda tried: tried.dataset)  # else in the order given
     write_csv(options.output / "readings.csv", [row for tried in all_tried for row in rows_of(tried)])
     write_text(options.output / "readings.md", page(all_tried, options.command))
 
