@@ -72,7 +72,8 @@ def write_cell(
     training |= {key: settings.pop(key) for key in list(settings) if key in Training.__dataclass_fields__}
     entry = StrategyEntry(kind=kind, parameters=parameters or {})
     strategies = {} if strategy == "sequential" else {strategy: entry}
-    study = Study(dataset="tiny", strategies=strategies, model=TINY_MODEL, training=Training(**training))
+    model = settings.pop("model", TINY_MODEL)
+    study = Study(dataset="tiny", strategies=strategies, model=model, training=Training(**training))
     study = replace(study, **({"clock": "emulated"} | settings))
     folder = root / "results" / Cell(name, strategy, workers, seed).folder
     cell = prepare.resolve(study, Cell(name, strategy, workers, seed), folder=folder, dataset=dataset_folder)

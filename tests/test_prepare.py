@@ -2,13 +2,17 @@
 
 import json
 import logging
+import shutil
+from dataclasses import replace
 
 import pytest
+from conftest import TINY_MODEL
 
 from strongscale import models, prepare, train
 from strongscale.config import Study
-from strongscale.data.dataset import loss_without_input
+from strongscale.data.dataset import brightness_of, load, loss_without_input
 from strongscale.errors import UserError
+from strongscale.files import read_json, write_json
 from strongscale.schema import build, plain
 from strongscale.world import World
 
@@ -83,3 +87,28 @@ def test_a_model_that_can_not_draw_its_weights_is_refused_by_name(make_cell, mon
     monkeypatch.setattr(models.deepdensity, "create", lambda settings, voxels: Bare(), raising=True)
     with pytest.raises(UserError, match=r"model\.kind: deepdensity\.py makes a Bare without `initialise\(generator\)`"):
         train.prepare(make_cell("sequential"), World())
+
+
+def test_a_start_at_the_mean_brightness_knows_it_from_the_data_set_in_its_own_dimensions(make_cell, tiny_dataset):
+    told = read_json(tiny_dataset / "dataset.json")["brightness"]["3"]["training"]
+    assert read_json(make_cell("sequential") / "cell.json")["brightness"] == told
+    cubes = load(tiny_dataset).training
+    assert told == pytest.approx(float(cubes.mean()))
+    assert read_json(tiny_dataset / "dataset.json")["brightness"]["2"]["training"] == pytest.approx(
+        float(cubes[:, 4].mean())
+    )
+
+
+def test_other_starts_do_not_depend_on_the_brightness(make_cell):
+    folder = make_cell("sequential", model=replace(TINY_MODEL, start="zero"))
+    assert read_json(folder / "cell.json")["brightness"] is None
+
+
+def test_a_data_set_of_an_earlier_version_is_told_to_be_made_anew(make_cell, tmp_path, tiny_dataset):
+    old = tmp_path / "old"
+    shutil.copytree(tiny_dataset, old)
+    summary = read_json(old / "dataset.json")
+    del summary["brightness"]
+    write_json(old / "dataset.json", summary)
+    with pytest.raises(UserError, match=r"no brightness in 3 dimensions; remove it and run again"):
+        brightness_of(old / "dataset.json", 3)
