@@ -12,16 +12,25 @@ import safetensors.torch
 import torch
 from conftest import TINY_MODEL, write_cell, write_dataset
 
+from strongscale.analysis import style
 from strongscale.config import Model, NewNodules
 from strongscale.data import dataset
 from strongscale.errors import UserError
 from strongscale.files import read_json, write_json
 from strongscale.models import create, mixture
 from strongscale.synthesis import __main__ as synthesis
-from strongscale.synthesis import distances, figures, novelty
+from strongscale.synthesis import distances, novelty, telling_apart
 from strongscale.synthesis.sampling import LEAST_WEIGHT, draw
 
-REAL = np.random.default_rng(0).normal(size=(30, 12)).astype(np.float32)
+CODES = np.random.default_rng(0).normal(size=(30, 12)).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    """What other tests look at, in the least that it takes."""
+    monkeypatch.setattr(style, "FORMATS", ("png",))
+    monkeypatch.setitem(style._SETTINGS, "savefig.dpi", 30)
+    monkeypatch.setattr(telling_apart, "PERMUTATIONS", 10)
 
 
 @pytest.fixture
@@ -43,35 +52,41 @@ def synthesise(folder, output, **settings):
 
 
 def test_the_same_seed_draws_the_same_nodules_and_another_seed_others():
-    first, again, other = (draw(REAL, 5, 0.1, seed) for seed in (1, 1, 2))
+    first, again, other = (draw(CODES, 5, 0.1, seed) for seed in (1, 1, 2))
     assert np.array_equal(first.numbers_MxH, again.numbers_MxH)
     assert not np.array_equal(first.numbers_MxH, other.numbers_MxH)
 
 
+def test_more_nodules_begin_with_the_same_ones():
+    few, many = draw(CODES, 5, 0.1, 1), draw(CODES, 50, 0.1, 1).first_ones(5)
+    for name, array in vars(few).items():
+        assert np.array_equal(array, vars(many)[name])
+
+
 def test_unperturbed_a_nodule_lies_between_its_parents():
-    drawn = draw(REAL, 40, 0.0, 1)
+    drawn = draw(CODES, 40, 0.0, 1)
     weight = drawn.weight[:, None]
-    assert np.allclose(drawn.numbers_MxH, weight * REAL[drawn.first] + (1 - weight) * REAL[drawn.second], atol=1e-6)
+    assert np.allclose(drawn.numbers_MxH, weight * CODES[drawn.first] + (1 - weight) * CODES[drawn.second], atol=1e-6)
     assert drawn.weight.min() >= LEAST_WEIGHT
     assert drawn.weight.max() <= 1 - LEAST_WEIGHT
     assert not (drawn.first == drawn.second).any()
 
 
 def test_the_second_parent_is_among_the_nearest_of_the_first():
-    drawn = draw(REAL, 40, 0.0, 1, num_neighbours=3)
-    scaled = REAL / REAL.std(axis=0)
+    drawn = draw(CODES, 40, 0.0, 1, num_neighbours=3)
+    scaled = CODES / CODES.std(axis=0)
     apart = np.linalg.norm(scaled[:, None] - scaled[None], axis=-1)
     ranks = apart.argsort(axis=1).argsort(axis=1)
     assert set(ranks[drawn.first, drawn.second]) == {1, 2, 3}
 
 
 def test_the_perturbation_is_in_deviations_of_each_number_over_the_real_nodules():
-    real = REAL * np.arange(12)  # the first number is the same for all
-    drawn = draw(real, 4000, 0.5, 1)
-    unperturbed = draw(real, 4000, 0.0, 1)
+    training = CODES * np.arange(12)  # the first number is the same for all
+    drawn = draw(training, 4000, 0.5, 1)
+    unperturbed = draw(training, 4000, 0.0, 1)
     added = (drawn.numbers_MxH - unperturbed.numbers_MxH).std(axis=0)
     assert added[0] == 0
-    assert np.allclose(added[1:] / real.std(axis=0)[1:], 0.5, atol=0.03)
+    assert np.allclose(added[1:] / training.std(axis=0)[1:], 0.5, atol=0.03)
 
 
 # --- rendering
@@ -105,12 +120,12 @@ def test_any_numbers_make_cubes_of_the_datas_form_in_0_to_1(dimensions):
 def test_blocks_of_matrix_products_find_the_same_neighbours_as_all_pairs(monkeypatch):
     monkeypatch.setattr(distances, "BLOCK", 7)
     others = np.random.default_rng(1).normal(size=(20, 12)).astype(np.float32)
-    apart = np.sqrt(((REAL[:, None].astype(float) - others[None]) ** 2).mean(-1))
-    found, positions = distances.nearest(REAL, others)
+    apart = np.sqrt(((CODES[:, None].astype(float) - others[None]) ** 2).mean(-1))
+    found, positions = distances.nearest(CODES, others)
     assert np.allclose(found, apart.min(axis=1))
     assert np.array_equal(positions, apart.argmin(axis=1))
-    own = np.sqrt(((REAL[:, None].astype(float) - REAL[None]) ** 2).mean(-1)) + np.diag([np.inf] * 30)
-    assert np.allclose(distances.nearest(REAL, REAL, same_order=True)[0], own.min(axis=1))
+    own = np.sqrt(((CODES[:, None].astype(float) - CODES[None]) ** 2).mean(-1)) + np.diag([np.inf] * 30)
+    assert np.allclose(distances.nearest(CODES, CODES, same_order=True)[0], own.min(axis=1))
 
 
 def test_a_copy_is_at_distance_0_in_spite_of_rounding():
@@ -119,11 +134,11 @@ def test_a_copy_is_at_distance_0_in_spite_of_rounding():
 
 
 def test_a_repeated_cube_counts_once():
-    assert distances.distinct(REAL[[3, 1, 3, 2, 1]]).tolist() == [0, 1, 3]
+    assert distances.distinct(CODES[[3, 1, 3, 2, 1]]).tolist() == [0, 1, 3]
 
 
 def blobs(count, seed):
-    """Smooth real ones, and poor reconstructions of them."""
+    """Smooth training ones, and poor reconstructions of them."""
     random = np.random.default_rng(seed)
     centres = random.uniform(-0.5, 0.5, (count, 1))
     clean = np.exp(-((np.linspace(-1, 1, 64) - centres) ** 2) / random.uniform(0.05, 0.5, (count, 1)))
@@ -131,31 +146,31 @@ def blobs(count, seed):
 
 
 def test_peers_of_the_real_ones_pass():
-    real, reconstructions = blobs(300, 0)
-    found = novelty.check(blobs(100, 1)[1], real, reconstructions)
+    training, reconstructions = blobs(300, 0)
+    found = novelty.check(blobs(100, 1)[1], training, reconstructions)
     assert found.passes
     assert novelty.in_words(found).startswith("The check passes. Of 100 new nodules")
 
 
 def test_reconstructions_given_out_as_new_are_copies():
-    real, reconstructions = blobs(300, 0)
-    found = novelty.check(reconstructions[:40], real, reconstructions)
+    training, reconstructions = blobs(300, 0)
+    found = novelty.check(reconstructions[:40], training, reconstructions)
     assert found.share("copy") == 1
     assert "The check fails: too many new nodules are copies" in novelty.in_words(found)
 
 
 def test_noise_given_out_as_new_is_far():
-    real, reconstructions = blobs(300, 0)
+    training, reconstructions = blobs(300, 0)
     noise = np.random.default_rng(1).uniform(size=(40, 64)).astype(np.float32)
-    found = novelty.check(noise, real, reconstructions)
+    found = novelty.check(noise, training, reconstructions)
     assert found.share("far") == 1
     assert "The check fails: too many new nodules are far" in novelty.in_words(found)
 
 
 def test_a_model_that_makes_one_nodule_of_all_makes_copies():
-    real, _ = blobs(50, 0)
-    same = np.full_like(real, 0.5)
-    assert novelty.check(same[:10], real, same).share("copy") == 1
+    training, _ = blobs(50, 0)
+    same = np.full_like(training, 0.5)
+    assert novelty.check(same[:10], training, same).share("copy") == 1
 
 
 # --- the stage
@@ -172,8 +187,8 @@ def test_a_trained_cell_gives_nodules_with_their_origin_and_a_verdict(trained, t
     manifest = pd.read_csv(tiny_dataset / "manifest.csv")
     assert (manifest.loc[table["first_row"], "split"] == "training").all()
     assert (manifest.loc[table["second_row"], "seriesuid"].to_numpy() == table["second_seriesuid"]).all()
-    own = np.load(tiny_dataset / "cubes.npy")[table["nearest_real_row"]]
-    assert np.allclose(np.sqrt(((cubes - own) ** 2).mean((1, 2, 3))), table["distance_to_real"], atol=1e-6)
+    own = np.load(tiny_dataset / "cubes.npy")[table["nearest_training_row"]]
+    assert np.allclose(np.sqrt(((cubes - own) ** 2).mean((1, 2, 3))), table["distance_to_training"], atol=1e-6)
     assert summary["verdict"] in (made / "novelty.md").read_text()
     assert (made / "montage.png").stat().st_size > 0
     assert (made / "novelty.png").stat().st_size > 0
@@ -229,14 +244,14 @@ def test_cubes_repeated_in_the_data_set_dont_hide_copies(trained, tmp_path, tiny
     # The least of perturbations, so that a copy is not at distance 0: twins among the peers would be nearer than it.
     monkeypatch.setattr(synthesis, "draw", lambda *arguments: draw(*arguments, num_neighbours=0))
     summary = synthesise(trained, tmp_path / "new", perturbation=0.001)
-    assert summary["num_real"] == 50
+    assert summary["num_training"] == 50
     assert summary["share_of_copies"] == 1
 
 
 def test_parents_with_voxels_of_their_own_share_them(trained, tmp_path, tiny_dataset):
     cell = synthesis.read_settings(trained)
-    real = synthesis.read_real(trained, cell, synthesis.read_samples(trained, cell))
-    own = replace(real, voxel_mm=np.linspace(0.5, 2, len(real.rows)))
+    training = synthesis.read_parents(trained, cell, synthesis.read_samples(trained, cell))
+    own = replace(training, voxel_mm=np.linspace(0.5, 2, len(training.rows)))
     drawn, cubes, reconstructions = synthesis.make(
         synthesis.trained_model(trained, cell, 8), own, NewNodules(count=5), chunk=8
     )
@@ -286,12 +301,3 @@ def test_one_training_nodule_is_too_few(tmp_path):
     folder = write_cell(tmp_path, made, "sequential", batch_size=1)
     with pytest.raises(UserError, match="fewer than two different training nodules"):
         synthesise(folder, tmp_path / "new")
-
-
-def test_the_montage_shows_at_most_eight_rows_of_new_nodules():
-    cubes = np.random.default_rng(0).uniform(size=(100, 4, 4, 4)).astype(np.float32)
-    (axes,) = figures.montage(cubes, [("real: first parent", cubes), ("real: second parent", cubes)]).axes
-    labels = [label.get_text() for label in axes.get_yticklabels()]
-    assert labels[:2] == ["real: first parent", "real: second parent"]
-    assert labels[-1] == "new: 57 to 64"
-    assert np.array_equal(axes.images[0].get_array()[:4, :4], cubes[0, 2])

@@ -17,8 +17,14 @@ CELL_FILES = {"cell.json", "epochs.csv", "result.json", "weights.safetensors", "
 CSV_TABLES = ("cells", "edge", "where_time_goes")
 TABLES = ("time_to_target", "epochs_to_target", "samples_to_target", "table1", "table2")
 FIGURES = ("figure1", "figure2", "figure3", "figure4", "figure5", "efficiency", "edge", "parts")
-PICTURES = ("quality/quality.png", "quality/montage.png", "nodules/montage.png", "nodules/novelty.png")
-CAPTIONS = (*FIGURES, "quality", "montage", "new_nodules", "novelty")
+PICTURES = (
+    "quality/quality.png",
+    "quality/montage.png",
+    "nodules/montage.png",
+    "nodules/novelty.png",
+    "nodules/likeness.png",
+)
+CAPTIONS = (*FIGURES, "quality", "montage", "new_nodules", "novelty", "likeness")
 
 
 # --- planning
@@ -60,7 +66,7 @@ def test_a_run_makes_every_table_and_figure(finished, study):
     promised += [f"tables/speedup_law.{form}" for form in ("csv", "md", "html")]
     promised += [f"figures/{figure}.{form}" for figure in FIGURES for form in ("svg", "pdf", "png")]
     promised += [f"nodules/{name}" for name in ("nodules.npy", "nodules.csv", "novelty.json", "novelty.md")]
-    promised += ["nodules/montage.png", "nodules/novelty.png"]
+    promised += [f"nodules/{name}" for name in ("likeness.csv", "montage.png", "novelty.png", "likeness.png")]
     assert missing_files(finished.folder / "results" / study, promised) == []
 
 

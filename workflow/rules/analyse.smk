@@ -129,7 +129,7 @@ rule figures:
 
 
 rule new_nodules:
-    """Take a trained sequential cell; make new nodules, and the check that they are neither copies nor strange."""
+    """Take a trained sequential cell; make new nodules, and the checks that they are no copies and look like nodules."""
     input:
         first_sequential_trained,
     output:
@@ -137,6 +137,7 @@ rule new_nodules:
         "results/{study}/nodules/nodules.csv",
         "results/{study}/nodules/novelty.json",
         "results/{study}/nodules/novelty.md",
+        "results/{study}/nodules/likeness.csv",
         directory("results/{study}/nodules/nifti"),
         montage=report(
             "results/{study}/nodules/montage.png",
@@ -149,6 +150,12 @@ rule new_nodules:
             caption="../report/novelty.rst",
             category="New nodules",
             labels={"figure": "How new they are"},
+        ),
+        likeness=report(
+            "results/{study}/nodules/likeness.png",
+            caption="../report/likeness.rst",
+            category="New nodules",
+            labels={"figure": "How alike they are"},
         ),
     log:
         "results/{study}/logs/new_nodules.log",

@@ -266,8 +266,8 @@ class NewNodules:
 
     count: Annotated[int, AT_LEAST_1, "nodules to draw"] = 64
     perturbation: Annotated[
-        float, AT_LEAST_0, "of each parameter, in standard deviations of that parameter over the real nodules"
-    ] = 0.2
+        float, AT_LEAST_0, "of each parameter, in standard deviations of that parameter over the training nodules"
+    ] = 0.3
     seed: Annotated[int, SEED, "the nodules depend on the trained model and this number alone"] = 1
 
 

@@ -1,1 +1,1 @@
-"""New nodules from a trained model, and the check that they are neither copies nor far from the real ones."""
+"""New nodules from a trained model, and the checks that they are neither copies nor far from nodules, and look like them."""

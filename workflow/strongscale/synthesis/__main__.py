@@ -1,7 +1,7 @@
 """Draw new nodules from a trained cell: `python -m strongscale.synthesis <cell folder> --settings <json> --output <folder>`.
 
 The training nodules' numbers are recombined and perturbed, rendered by the density layer, and checked: neither copies
-of training nodules, nor far from them.
+of training nodules, nor far from them; and are they like the data set's cubes, and like what the model makes of these?
 """
 
 import argparse
@@ -16,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 
 from strongscale.analysis import style
-from strongscale.analysis.output import write_markdown
 from strongscale.cells import CellSettings
 from strongscale.collapse import ignores_input
 from strongscale.command import run
@@ -24,23 +23,26 @@ from strongscale.config import NewNodules
 from strongscale.data.dataset import Samples, central_section
 from strongscale.data.inspect import cube_affine, voxel_sizes_mm, write_cube_nifti
 from strongscale.errors import UserError
-from strongscale.files import atomic, read_json, write_json
+from strongscale.files import atomic, read_json, write_json, write_text
 from strongscale.finished import read_settings
 from strongscale.loss import msle
 from strongscale.models.deepdensity import DeepDensity
 from strongscale.reconstruct import reconstruct, trained_model
 from strongscale.schema import build
-from strongscale.synthesis import figures, novelty
+from strongscale.synthesis import figures, likeness, novelty
 from strongscale.synthesis.distances import distinct
+from strongscale.synthesis.likeness import Likeness
 from strongscale.synthesis.novelty import Novelty
 from strongscale.synthesis.sampling import Drawn, draw
 from strongscale.train import read_samples
 
 log = logging.getLogger(__name__)
 
+Cubes = NDArray[np.float32]
+
 
 @dataclass(frozen=True, kw_only=True)
-class Real:
+class Parents:
     """The distinct training nodules: cubes (N, W, ..., W), and where each comes from."""
 
     cubes: NDArray[np.float32]
@@ -50,16 +52,21 @@ class Real:
     voxel_mm: NDArray[np.float64]
 
 
-def read_real(folder: Path, cell: CellSettings, samples: Samples) -> Real:
+def in_rows(cubes: Cubes) -> Cubes:
+    """A row of voxels a cube: (N, W, ..., W) -> (N, V)."""
+    return cubes.reshape(len(cubes), -1)
+
+
+def read_parents(folder: Path, cell: CellSettings, samples: Samples) -> Parents:
     """The training nodules of a cell, each once even where the data set repeats one."""
     cubes = central_section(samples.training, cell.model.dimensions)
     dataset = folder / cell.dataset
     manifest = pd.read_csv(dataset / "manifest.csv", dtype={"seriesuid": str})
-    positions = distinct(cubes.reshape(len(cubes), -1))
+    positions = distinct(in_rows(cubes))
     if len(positions) < 2:
         raise UserError(f"{dataset}: fewer than two different training nodules; new ones need at least two")
     rows = np.flatnonzero(manifest["split"] == "training")[positions]
-    return Real(
+    return Parents(
         cubes=cubes[positions],
         rows=rows,
         seriesuid=manifest["seriesuid"].to_numpy(dtype=str)[rows],
@@ -97,35 +104,57 @@ def fault_of(model: DeepDensity, samples: Samples, chunk: int) -> str:
 
 
 def make(
-    model: DeepDensity, real: Real, settings: NewNodules, chunk: int
-) -> tuple[Drawn, NDArray[np.float32], NDArray[np.float32]]:
-    """New nodules' origin and cubes (M, W, ..., W), and the reconstructions of the real ones (N, W, ..., W)."""
-    numbers_NxH = encode(model, real.cubes, chunk)
+    model: DeepDensity, parents: Parents, settings: NewNodules, chunk: int, at_least: int = 0
+) -> tuple[Drawn, Cubes, Cubes]:
+    """New nodules' origin and cubes (M, W, ..., W), and the reconstructions of the training ones (N, W, ..., W).
+
+    The first are those asked for, whatever `at_least` adds to them.
+    """
+    numbers_NxH = encode(model, parents.cubes, chunk)
     if not np.isfinite(numbers_NxH).all():
         raise UserError("the model's numbers of its training nodules aren't finite; take a cell that didn't diverge")
-    drawn = draw(numbers_NxH, settings.count, settings.perturbation, settings.seed)
+    reconstructions = render(model, numbers_NxH, chunk)
+    count = max(settings.count, at_least)
+    drawn = draw(numbers_NxH, count, settings.perturbation, settings.seed)
     cubes = render(model, drawn.numbers_MxH, chunk)
     if not np.isfinite(cubes).all():
         raise UserError(f"perturbation: {settings.perturbation:g} makes numbers beyond float32; lower it")
-    return drawn, cubes, render(model, numbers_NxH, chunk)
+    return drawn, cubes, reconstructions
 
 
-def describe(drawn: Drawn, real: Real, found: Novelty) -> pd.DataFrame:
+def compare(
+    model: DeepDensity, own: Cubes, new: Cubes, parents: Parents, reconstructions: Cubes, chunk: int
+) -> tuple[Likeness, Cubes]:
+    """How like the validation cubes (N, W, ..., W) as many new ones are, and what the model makes of those cubes."""
+    own_reconstructions = render(model, encode(model, own, chunk), chunk)
+    sets = {
+        likeness.NEW: new[: len(own)],
+        likeness.OWN: own,
+        likeness.RECONSTRUCTED: own_reconstructions,
+        likeness.OTHER_OWN: likeness.evenly(parents.cubes, len(own)),
+        likeness.OTHER_RECONSTRUCTED: likeness.evenly(reconstructions, len(own)),
+    }
+    return likeness.check(sets), own_reconstructions
+
+
+def describe(drawn: Drawn, parents: Parents, found: Novelty) -> pd.DataFrame:
     """nodules.csv: a row a new nodule."""
-    between_mm = real.voxel_mm[drawn.second] + drawn.weight * (real.voxel_mm[drawn.first] - real.voxel_mm[drawn.second])
+    between_mm = parents.voxel_mm[drawn.second] + drawn.weight * (
+        parents.voxel_mm[drawn.first] - parents.voxel_mm[drawn.second]
+    )
     return pd.DataFrame(
         {
             "number": np.arange(1, len(drawn.weight) + 1),
-            "first_seriesuid": real.seriesuid[drawn.first],
-            "first_row": real.rows[drawn.first],
-            "second_seriesuid": real.seriesuid[drawn.second],
-            "second_row": real.rows[drawn.second],
+            "first_seriesuid": parents.seriesuid[drawn.first],
+            "first_row": parents.rows[drawn.first],
+            "second_seriesuid": parents.seriesuid[drawn.second],
+            "second_row": parents.rows[drawn.second],
             "weight_of_first": drawn.weight,
             "voxel_mm": between_mm,
-            "distance_to_real": found.distances["new_to_real"],
-            "nearest_real_row": real.rows[found.nearest_real],
+            "distance_to_training": found.distances["new_to_training"],
+            "nearest_training_row": parents.rows[found.nearest_training],
             "distance_to_reconstruction": found.distances["new_to_reconstruction"],
-            "nearest_reconstruction_row": real.rows[found.nearest_reconstruction],
+            "nearest_reconstruction_row": parents.rows[found.nearest_reconstruction],
             "verdict": found.verdicts,
         }
     )
@@ -154,37 +183,56 @@ def main(arguments: list[str]) -> None:
         raise UserError(f"{folder}: model.dimensions is {cell.model.dimensions}; new nodules need a model of 3")
     torch.set_num_threads(cell.training.threads)
     samples = read_samples(folder, cell)
-    real = read_real(folder, cell, samples)
-    model = trained_model(folder, cell, real.cubes.shape[-1])
+    parents = read_parents(folder, cell, samples)
+    model = trained_model(folder, cell, parents.cubes.shape[-1])
     if not isinstance(model, DeepDensity):
         raise UserError(f"{folder}: model.kind is {cell.model.kind}; new nodules need deepdensity's numbers")
-    drawn, cubes_NDHW, reconstructions = make(model, real, settings, cell.training.evaluation_chunk)
-    found = novelty.check(*(array.reshape(len(array), -1) for array in (cubes_NDHW, real.cubes, reconstructions)))
-    found = replace(found, fault=fault_of(model, samples, cell.training.evaluation_chunk))
-    rows = describe(drawn, real, found)
+    chunk = cell.training.evaluation_chunk
+    own = samples.validation[distinct(in_rows(samples.validation))]
+    drawn, all_cubes, reconstructions = make(model, parents, settings, chunk, at_least=len(own))
+    alike, own_reconstructions = compare(model, own, all_cubes, parents, reconstructions, chunk)
+    drawn, cubes_NDHW = drawn.first_ones(settings.count), all_cubes[: settings.count]
+    found = novelty.check(*map(in_rows, (cubes_NDHW, parents.cubes, reconstructions)))
+    found = replace(found, fault=fault_of(model, samples, chunk))
+    rows = describe(drawn, parents, found)
     with atomic(output / "nodules.npy") as path:
         np.save(path, cubes_NDHW, allow_pickle=False)
     with atomic(output / "nodules.csv") as path:
         rows.to_csv(path, index=False)
     write_niftis(output / "nifti", cubes_NDHW, rows["voxel_mm"].to_numpy())
     source = read_json(folder / cell.dataset / "dataset.json")["provenance"]
+    nodules = likeness.nodules_of(source)
     label = (
         f"{cell.study}: {cell.title}. Data: {source}. {settings.count} new nodules, perturbation "
         f"{settings.perturbation:g}, seed {settings.seed}."
     )
-    parents = [
-        ("real: first parent", real.cubes[drawn.first]),
-        ("its reconstruction", reconstructions[drawn.first]),
-        ("real: second parent", real.cubes[drawn.second]),
-        ("its reconstruction", reconstructions[drawn.second]),
-    ]
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells each letter it puts into a PDF
     with style.theme():
-        style.save(figures.montage(cubes_NDHW, parents), output, "montage", label)
+        style.save(figures.montage(own, own_reconstructions, cubes_NDHW, nodules), output, "montage", label)
         style.save(figures.novelty_figure(found), output, "novelty", label)
-    write_markdown(output / "novelty.md", novelty.table(found), f"{novelty.in_words(found)}\n\n{label}")
-    write_json(output / "novelty.json", novelty.summary(found))
+        style.save(figures.likeness_figure(alike, nodules), output, "likeness", label)
+    write_report(output, found, alike, nodules, label)
+
+
+def write_report(output: Path, found: Novelty, alike: Likeness, nodules: str, label: str) -> None:
+    """The numbers: likeness.csv, and the page of both checks for a reader and for a program."""
+    with atomic(output / "likeness.csv") as path:
+        likeness.measures_table(alike).to_csv(path, index=False)
+    distances = novelty.table(found).to_markdown(index=False, disable_numparse=True)
+    parts = [
+        "# New nodules",
+        label,
+        "## Are they new?",
+        novelty.in_words(found),
+        distances,
+        likeness.page(alike, nodules, found.fault),
+    ]
+    write_text(output / "novelty.md", "\n\n".join(parts) + "\n")
+    write_json(
+        output / "novelty.json", novelty.summary(found) | {"likeness": likeness.summary(alike, nodules, found.fault)}
+    )
     log.log(logging.INFO if found.passes else logging.WARNING, "%s", novelty.in_words(found))
+    log.info("%s", likeness.in_words(alike, nodules, found.fault))
 
 
 if __name__ == "__main__":

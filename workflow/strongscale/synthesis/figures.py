@@ -1,22 +1,27 @@
-"""Two pictures: new nodules beside real ones, and how far they are from them."""
+"""Three pictures: new nodules beside the data set's own, how alike they are, and how far from those they came from."""
 
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from strongscale.analysis.style import GREY, WIDTH_INCHES, looks, new_figure
+from strongscale.synthesis.likeness import ATTEMPTS, COMPARED, NEW, OWN, RECONSTRUCTED, Likeness, evenly
+from strongscale.synthesis.measures import TITLES
 from strongscale.synthesis.novelty import COPY_PERCENTILE, FAR_PERCENTILE, Novelty
 
-COLUMNS = 8
-MOST_ROWS = 8  # of new nodules
+COLUMNS = 12
+PAIRS = 2  # rows of the data set's cubes, and their reconstructions
+MOST_ROWS = 4  # of new nodules
 GAP_VOXELS = 1
+Cubes = NDArray[np.float32]
 PANELS = {
-    "distance to the nearest real nodule (root mean square)": {
-        "new_to_real": "(a) of new ones",
-        "reconstruction_to_other_real": "(b) of reconstructions of others",
-        "real_to_other_real": "(c) of other real ones",
+    "distance to the nearest training nodule (root mean square)": {
+        "new_to_training": "(a) of new ones",
+        "reconstruction_to_other_training": "(b) of reconstructions of others",
+        "training_to_other_training": "(c) of other training nodules",
     },
     "distance to the nearest reconstruction (root mean square)": {
         "new_to_reconstruction": "(d) of new ones",
@@ -25,20 +30,23 @@ PANELS = {
 }
 
 
-def montage(new_NDHW: NDArray[np.float32], parents: Sequence[tuple[str, NDArray[np.float32]]]) -> Figure:
-    """Central slices: above the real parents of the first new nodules, row by row with its label, below the new ones.
-
-    The i-th cube of each row of parents belongs to the i-th new nodule.
-    """
-    rows = [(label, cubes[:COLUMNS]) for label, cubes in parents]
-    for start in range(0, min(len(new_NDHW), COLUMNS * MOST_ROWS), COLUMNS):
-        part = new_NDHW[start : start + COLUMNS]
-        label = "new, of these parents:\n" if start == 0 else "new: "
-        rows.append((f"{label}{start + 1} to {start + len(part)}", part))
-    image, centres = _mosaic([cubes for _, cubes in rows], gap_before=len(parents))
-    figure = new_figure((WIDTH_INCHES - 1.6) * len(image) / image.shape[1] + 0.7)
+def montage(own_NDHW: Cubes, reconstructions_NDHW: Cubes, new_MDHW: Cubes, nodules: str) -> Figure:
+    """Central slices on one scale: some of the data set's cubes, evenly spaced, each above its reconstruction; new ones."""
+    own, reconstructions = (evenly(cubes, COLUMNS * PAIRS) for cubes in (own_NDHW, reconstructions_NDHW))
+    rows: list[tuple[str, Cubes]] = []
+    gaps = []
+    for start in range(0, len(own), COLUMNS):
+        part = slice(start, start + COLUMNS)
+        gaps.append(len(rows))
+        rows += [(nodules.replace(" of ", "\nof "), own[part]), ("reconstructions", reconstructions[part])]
+    gaps.append(len(rows))
+    for start in range(0, min(len(new_MDHW), COLUMNS * MOST_ROWS), COLUMNS):
+        part_of_new = new_MDHW[start : start + COLUMNS]
+        rows.append((f"new: {start + 1} to {start + len(part_of_new)}", part_of_new))
+    image, centres = _mosaic([cubes for _, cubes in rows], gaps)
+    figure = new_figure((WIDTH_INCHES - 1.3) * len(image) / image.shape[1] + 0.7)
     axes = figure.add_subplot()
-    # One scale for all, as wide as what is shown: the eye compares real and new ones by it.
+    # One scale for all, as wide as what is shown: the eye compares by it.
     high = float(np.nanmax(image))
     axes.imshow(np.ma.masked_invalid(image), cmap="gray", vmin=0, vmax=high, interpolation="nearest")
     axes.set_yticks(centres, [label for label, _ in rows], fontsize=7)
@@ -50,13 +58,15 @@ def montage(new_NDHW: NDArray[np.float32], parents: Sequence[tuple[str, NDArray[
     return figure
 
 
-def _mosaic(rows: Sequence[NDArray[np.float32]], gap_before: int) -> tuple[NDArray[np.float32], list[float]]:
+def _mosaic(rows: Sequence[Cubes], wide_gaps: Sequence[int]) -> tuple[Cubes, list[float]]:
     """One picture of rows of cubes' central slices, NaN between them, and the height of each row's centre.
 
-    A wider gap stands before one of the rows.
+    Wider gaps stand before some of the rows.
     """
     height, width = rows[0].shape[2:]
-    tops = [i * (height + GAP_VOXELS) + (4 * GAP_VOXELS if i >= gap_before else 0) for i in range(len(rows))]
+    tops = [
+        i * (height + GAP_VOXELS) + 4 * GAP_VOXELS * sum(0 < gap <= i for gap in wide_gaps) for i in range(len(rows))
+    ]
     columns = max(len(cubes) for cubes in rows)
     image = np.full((tops[-1] + height, columns * (width + GAP_VOXELS) - GAP_VOXELS), np.nan, dtype=np.float32)
     for top, cubes in zip(tops, rows, strict=True):
@@ -85,3 +95,40 @@ def novelty_figure(novelty: Novelty) -> Figure:
         axes.legend(loc="lower right", fontsize=7)
     panels[0].set_ylabel("share of nodules within this distance", fontsize=8)
     return figure
+
+
+def likeness_figure(likeness: Likeness, nodules: str) -> Figure:
+    """The spread of each measure in the three sets, and what the classifier came to."""
+    figure = new_figure(5.2)
+    parts = figure.add_gridspec(2, 1, height_ratios=(2.4, 1))
+    panels = list(figure.add_subfigure(parts[0]).subplots(2, 4).flat)
+    labels = {OWN: nodules, RECONSTRUCTED: "their reconstructions", NEW: "new nodules"}
+    look = looks(list(COMPARED))
+    for axes, (name, title) in zip(panels[:-1], TITLES.items(), strict=True):
+        for group in COMPARED:
+            values = likeness.measures[group][name]
+            axes.ecdf(values, label=labels[group], color=look[group].color, linestyle=look[group].dash)
+        axes.set_title(title.replace(": ", ":\n", 1).replace(" of what", "\nof what"), fontsize=6.5)
+        axes.tick_params(labelsize=6)
+    last = panels[-1]
+    last.set_axis_off()
+    handles = panels[0].get_legend_handles_labels()
+    last.legend(*handles, loc="center", fontsize=7, title="share of nodules\nup to a value", title_fontsize=7)
+    _draw_attempts(figure.add_subfigure(parts[1]).subplots(), likeness)
+    return figure
+
+
+def _draw_attempts(axes: Axes, likeness: Likeness) -> None:
+    """Each AUC as a point, over the interval of guessing."""
+    for row, (one, other, _) in enumerate(ATTEMPTS):
+        attempt = likeness.attempts[one, other]
+        if attempt is None:
+            axes.text(0.5, row, "too few nodules", fontsize=7, ha="center", va="center")
+            continue
+        axes.plot([attempt.low, attempt.high], [row, row], color="0.75", linewidth=7, solid_capstyle="butt")
+        axes.plot(attempt.auc, row, "D" if attempt.succeeds else "o", color="black", markersize=5)
+    axes.set_yticks(range(len(ATTEMPTS)), [title for *_, title in ATTEMPTS], fontsize=7)
+    axes.set_ylim(len(ATTEMPTS) - 0.5, -0.5)
+    axes.set_xlim(0, 1.02)
+    axes.set_xlabel("AUC of a classifier; grey: guessing (95 %); diamond: it can tell them apart", fontsize=7)
+    axes.tick_params(axis="x", labelsize=6)

@@ -1,4 +1,4 @@
-"""Are the new nodules new, and are they nodules? Their distances to the real ones, against those between real ones.
+"""Are the new nodules new, and are they nodules? Their distances to the training nodules, against those between these.
 
 A mixture of normal densities is smoother than any scan, so that a new nodule is far from every cube in the same way as
 a reconstruction is. Its fair peers are reconstructions, each without its own cube.
@@ -20,21 +20,21 @@ TOLERATED_SHARE = 0.05  # of copies, and of far ones; of the peers themselves 1 
 PERCENTILES = (1, 25, 50, 75, 99)
 
 TITLES = {
-    "new_to_real": "(a) new to the nearest real",
-    "reconstruction_to_other_real": "(b) reconstruction to the nearest other real",
-    "real_to_other_real": "(c) real to the nearest other real",
+    "new_to_training": "(a) new to the nearest training nodule",
+    "reconstruction_to_other_training": "(b) reconstruction to the nearest other training nodule",
+    "training_to_other_training": "(c) training nodule to the nearest other",
     "new_to_reconstruction": "(d) new to the nearest reconstruction",
     "reconstruction_to_other_reconstruction": "(e) reconstruction to the nearest other reconstruction",
-    "reconstruction_to_own_real": "reconstruction to its own real",
+    "reconstruction_to_own_cube": "reconstruction to its own cube",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Novelty:
-    """The check: root-mean-square distances of each kind, and the real nodule nearest to each new one, by position."""
+    """The check: root-mean-square distances of each kind, and the training nodule nearest to each new one, by position."""
 
     distances: dict[str, NDArray[np.float64]]
-    nearest_real: NDArray[np.int64]
+    nearest_training: NDArray[np.int64]
     nearest_reconstruction: NDArray[np.int64]
     fault: str = ""
     """Why nothing that this model draws can pass, in words."""
@@ -46,14 +46,14 @@ class Novelty:
 
     @property
     def far_threshold(self) -> float:
-        """A new nodule further than this from every real one is far."""
-        return float(np.percentile(self.distances["reconstruction_to_other_real"], FAR_PERCENTILE))
+        """A new nodule further than this from every training nodule is far."""
+        return float(np.percentile(self.distances["reconstruction_to_other_training"], FAR_PERCENTILE))
 
     @property
     def verdicts(self) -> NDArray[np.str_]:
         """Each new nodule's: copy, far, or new."""
         is_copy = self.distances["new_to_reconstruction"] <= self.copy_threshold
-        is_far = self.distances["new_to_real"] > self.far_threshold
+        is_far = self.distances["new_to_training"] > self.far_threshold
         return np.where(is_copy, "copy", np.where(is_far, "far", "new"))
 
     def share(self, verdict: str) -> float:
@@ -67,21 +67,23 @@ class Novelty:
 
 
 def check(
-    new_MxV: NDArray[np.float32], real_NxV: NDArray[np.float32], reconstructions_NxV: NDArray[np.float32]
+    new_MxV: NDArray[np.float32], training_NxV: NDArray[np.float32], reconstructions_NxV: NDArray[np.float32]
 ) -> Novelty:
-    """Compare new nodules with distinct real ones and their reconstructions, in the same order."""
-    new_to_real, nearest_real = nearest(new_MxV, real_NxV)
+    """Compare new nodules with distinct training nodules and their reconstructions, in the same order."""
+    new_to_training, nearest_training = nearest(new_MxV, training_NxV)
     new_to_reconstruction, nearest_reconstruction = nearest(new_MxV, reconstructions_NxV)
-    own = np.sqrt(np.mean((reconstructions_NxV - real_NxV).astype(np.float64) ** 2, axis=1))
+    own = np.sqrt(np.mean((reconstructions_NxV - training_NxV).astype(np.float64) ** 2, axis=1))
     distances = {
-        "new_to_real": new_to_real,
-        "reconstruction_to_other_real": nearest(reconstructions_NxV, real_NxV, same_order=True)[0],
-        "real_to_other_real": nearest(real_NxV, real_NxV, same_order=True)[0],
+        "new_to_training": new_to_training,
+        "reconstruction_to_other_training": nearest(reconstructions_NxV, training_NxV, same_order=True)[0],
+        "training_to_other_training": nearest(training_NxV, training_NxV, same_order=True)[0],
         "new_to_reconstruction": new_to_reconstruction,
         "reconstruction_to_other_reconstruction": nearest(reconstructions_NxV, reconstructions_NxV, same_order=True)[0],
-        "reconstruction_to_own_real": own,
+        "reconstruction_to_own_cube": own,
     }
-    return Novelty(distances=distances, nearest_real=nearest_real, nearest_reconstruction=nearest_reconstruction)
+    return Novelty(
+        distances=distances, nearest_training=nearest_training, nearest_reconstruction=nearest_reconstruction
+    )
 
 
 def in_words(novelty: Novelty) -> str:
@@ -118,7 +120,7 @@ def summary(novelty: Novelty) -> dict[str, Any]:
         "passes": novelty.passes,
         "verdict": in_words(novelty),
         "num_new": len(novelty.verdicts),
-        "num_real": len(novelty.distances["real_to_other_real"]),
+        "num_training": len(novelty.distances["training_to_other_training"]),
         "share_of_copies": novelty.share("copy"),
         "share_of_far": novelty.share("far"),
         "tolerated_share": TOLERATED_SHARE,
