@@ -60,7 +60,7 @@ MISTAKES = [
     ("study", "quik", ["study", "'quik'", "quick"]),
     ("studies", None, ["studies", "allowed"]),
     ("studies", ["quick"], ["studies", "a table of studies"]),
-    ("studies.quick.training.max_epochs", 5, ["target.sequential_epochs", "8", "at most training.max_epochs, 5"]),
+    ("studies.quick.training.max_epochs", 5, ["target.sequential_epochs", "10", "at most training.max_epochs, 5"]),
     ("studies.quick.training.microbatch", 8, ["strong", "8 workers", "micro-batches of 8", "at most 4"]),
     ("datasets.phantom_small.phantom.scans", 2, ["datasets.phantom_small.phantom.subsets", "4", "at most one a scan"]),
     ("studies.quick/two", {"like": "quick"}, ["quick/two", "letters, digits"]),
