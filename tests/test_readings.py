@@ -91,6 +91,11 @@ def test_a_study_at_one_rate_counts_its_dead_starts(tmp_path):
     assert readings.starts_of(readings.read(folder))["dead"] == "2 of 5"
 
 
+def test_a_learning_curve_is_of_the_best_so_far_and_ends_where_the_runs_do(study):
+    curve = readings.curve_of(readings.read(study))
+    assert [curve[epoch] for epoch in ("1", "2", "5")] == ["20.0 %", "10.0 %", ""]
+
+
 def test_the_page_and_the_table_have_all_readings(study, tmp_path):
     other = write_study(tmp_path, "start_b", rates=(), mass="learnt", start="mean", smallest_sigma=0.05)
     write_run(other, 0.00105, 1, [0.5, 0.2])

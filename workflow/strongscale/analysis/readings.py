@@ -25,6 +25,7 @@ from strongscale.errors import UserError
 from strongscale.files import read_json, write_text
 from strongscale.pilots import best_loss
 
+CURVE_EPOCHS = (1, 2, 5, 10, 20, 50, 100)
 NEAR_CEILING = 0.02  # relative: a loss as near as that to predicting zero's is called so
 TRAINS = "trains"
 
@@ -85,11 +86,11 @@ def read(study: Path) -> Tried:
     epochs = settings["training"]["max_epochs"]
     if settings["edge"]["rates"]:
         epochs = min(epochs, settings["edge"]["epochs"])
-    runs = []
+    runs: list[dict[str, Any]] = []
     for path in sorted(study.glob("cells/*/01workers/seed*/result.json")):
         result = read_json(path)
         own = best_loss(path.parent, epochs)
-        in_all = {"longest": result["best_validation_loss"], "longest_epochs": result["epochs"]}
+        in_all = {"longest": result["best_validation_loss"], "longest_epochs": result["epochs"], "folder": path.parent}
         runs.append(result | in_all | {"best_validation_loss": own if math.isfinite(own) else None})
     if not runs:
         raise UserError(f"{study}: no results; make them with `snakemake readings`")
@@ -189,6 +190,19 @@ def starts_of(tried: Tried) -> dict[str, Any]:
     }
 
 
+def curve_of(tried: Tried) -> dict[str, Any]:
+    """The median loss at the paper's rate after some epochs, of the seeds' best so far."""
+    runs = tried.at(ETA)
+    shares = {
+        epoch: median(best_loss(run["folder"], epoch) / run["null_loss"] for run in runs)
+        for epoch in CURVE_EPOCHS
+        if epoch <= max(run["longest_epochs"] for run in runs)
+    }
+    return {"data": tried.dataset, "reading": tried.reading} | {
+        f"{epoch}": f"{100 * shares[epoch]:.1f} %" if epoch in shares else "" for epoch in CURVE_EPOCHS
+    }
+
+
 def page(all_tried: Sequence[Tried], command: str) -> str:
     """The tables, with what made them."""
     starts = [tried for tried in all_tried if len(tried.rates) == 1]
@@ -209,6 +223,12 @@ def page(all_tried: Sequence[Tried], command: str) -> str:
             f"By learning rate, in {own[0].epochs} epochs: the loss, how many seeds train, and what became of the others. "
             f"The best constant output has {100 * constant:.1f} %.",
             _by_rate(own),
+        ]
+    if judged:
+        parts += [
+            "## Learning curves",
+            f"At {ETA:g}, after so many epochs: the median over seeds of the best loss so far, of zero's.",
+            _table([curve_of(tried) for tried in judged]),
         ]
     if starts:
         parts += [
