@@ -306,9 +306,8 @@ def rate_of_study(wildcards):
 
 def rate_option(wildcards):
     """The study's rate, or the file that tells it, as an option."""
-    return " ".join(f"--learning-rate {path}" for path in rate_of_study(wildcards)) or (
-        f"--rate {study_of(wildcards).training.learning_rate}"
-    )
+    files = [f"--learning-rate {shlex.quote(path)}" for path in rate_of_study(wildcards)]
+    return files[0] if files else f"--rate {study_of(wildcards).training.learning_rate}"
 
 
 def target_epochs(wildcards):
