@@ -1,71 +1,57 @@
 """Readings of the paper, judged by the runs of studies made up on disk."""
 
-import json
+import math
 
 import pandas as pd
 import pytest
+from analysis_fixtures import NULL_LOSS, Outcome, paper_study, write_study
 
 from strongscale.analysis import readings
+from strongscale.analysis.paper import ETA
+from strongscale.cells import is_rate_name, rate_of
 from strongscale.errors import UserError
 
-NULL, CONSTANT = 1.0, 0.3
-MODEL = {"mass": "paper", "smallest_sigma": 0.5, "start": "zero"}
+DEAD = 0.7
+TRAINED = {ETA: {1: [0.2, 0.1, 0.06, 0.04], 2: [0.2, 0.1, 0.06, 0.04]}}
+FAILING = {0.0021: {1: [0.3, 1.0], 2: [math.nan]}}
 
 
-def write_run(study, rate, seed, losses, status="exhausted"):
-    folder = study / "cells" / f"rate_{rate}" / "01workers" / f"seed{seed}"
-    folder.mkdir(parents=True)
-    rows = [f"{epoch},{loss}" for epoch, loss in enumerate(losses, 1)]
-    (folder / "epochs.csv").write_text("\n".join(["epoch,validation_loss", *rows]) + "\n")
-    finite = [loss for loss in losses if loss < float("inf")]
-    result = {
-        "learning_rate": rate,
-        "seed": seed,
-        "status": status,
-        "diverged_because": "collapsed" if status == "diverged" else None,
-        "epochs": len(losses),
-        "target_loss": None,
-        "best_validation_loss": min(finite, default=None),
-        "final_validation_loss": losses[-1] if losses[-1] < float("inf") else None,
-        "null_loss": NULL,
-        "constant_loss": CONSTANT,
-    }
-    (folder / "result.json").write_text(json.dumps(result))
+def make(root, shares, name="reading_a", max_epochs=4, epochs=2, **model):
+    """A study whose runs have these losses, as shares of predicting zero's, by rate and seed."""
 
+    def script(cell):
+        own = shares[rate_of(cell.strategy) if is_rate_name(cell.strategy) else ETA][cell.seed]
+        losses = tuple(NULL_LOSS * share for share in own)
+        if not math.isfinite(losses[-1]):
+            return Outcome("diverged", losses, 1.0, "not finite")
+        collapsed = own[-1] in (DEAD, 1.0)
+        return Outcome("diverged" if collapsed else "exhausted", losses, 1.0, "collapsed" if collapsed else None)
 
-def write_study(root, name="reading_a", rates=(0.0021,), max_epochs=4, epochs=2, **model):
-    settings = {
-        "dataset": "nodules",
-        "model": MODEL | model,
-        "training": {"max_epochs": max_epochs},
-        "edge": {"rates": list(rates), "epochs": epochs, "tolerance": 0.15},
-    }
-    (root / name).mkdir(parents=True)
-    (root / name / "study.json").write_text(json.dumps(settings))
-    return root / name
+    study = paper_study(
+        strategies={"strong": {}},
+        workers=[1],
+        seeds=sorted(shares[ETA]),
+        training={"learning_rate": ETA, "target": None, "max_epochs": max_epochs},
+        edge={"rates": [rate for rate in shares if rate != ETA], "epochs": epochs},
+        model={"mass": "paper", "start": "zero"} | model,
+    )
+    return write_study(root, study, script, name)
 
 
 @pytest.fixture
 def study(tmp_path):
     """At the paper's rate both seeds train; at twice that one predicts zero and one becomes infinite."""
-    folder = write_study(tmp_path)
-    for seed in (1, 2):
-        write_run(folder, 0.00105, seed, [0.2, 0.1, 0.06, 0.04])
-    write_run(folder, 0.0021, 1, [0.4, 1.0], "diverged")
-    write_run(folder, 0.0021, 2, [float("inf")], "diverged")
-    return folder
+    return make(tmp_path, TRAINED | FAILING)
 
 
 def test_rates_are_compared_over_the_epochs_that_all_were_given(study):
     tried = readings.read(study)
-    assert readings.loss_shares(tried.at(0.00105)) == [0.1, 0.1]
-    assert readings.loss_shares(tried.at(0.00105), "longest") == [0.04, 0.04]
+    assert readings.loss_shares(tried.at(ETA), tried.epochs) == pytest.approx([0.1, 0.1])
+    assert readings.loss_shares(tried.at(ETA)) == pytest.approx([0.04, 0.04])
 
 
 def test_a_longer_run_at_one_rate_does_not_make_another_rate_worse(tmp_path):
-    folder = write_study(tmp_path)
-    write_run(folder, 0.00105, 1, [0.2, 0.1, 0.06, 0.04])
-    write_run(folder, 0.0021, 1, [0.2, 0.1])
+    folder = make(tmp_path, {ETA: {1: [0.2, 0.1, 0.06, 0.04]}, 0.0021: {1: [0.2, 0.1]}})
     assert readings.read(folder).largest_rate() == 0.0021
 
 
@@ -77,17 +63,18 @@ def test_how_runs_fail_is_told_beside_what_the_paper_states(study):
     assert verdict.keys() == readings.STATED.keys()
 
 
+def test_losses_that_are_no_numbers_are_the_worst(study):
+    assert readings.loss_shares(readings.read(study).at(0.0021)) == pytest.approx([0.3, math.inf])
+
+
 def test_a_collapse_elsewhere_is_another_constant(tmp_path):
-    folder = write_study(tmp_path)
-    write_run(folder, 0.00105, 1, [0.7, 0.7], "diverged")
-    assert readings.collapse_of(readings.read(folder).runs[0]) == "another constant"
+    tried = readings.read(make(tmp_path, {ETA: {1: [DEAD, DEAD]}, 0.0021: {1: [0.2, 0.1]}}))
+    assert [readings.collapse_of(run) for run in tried.at(ETA)] == ["another constant"]
 
 
 def test_a_study_at_one_rate_counts_its_dead_starts(tmp_path):
-    folder = write_study(tmp_path, "start_a", rates=())
-    for seed in range(1, 6):
-        dead = seed < 3
-        write_run(folder, 0.00105, seed, [0.7, 0.7] if dead else [0.5, 0.2], "diverged" if dead else "exhausted")
+    starts = {seed: [DEAD, DEAD] if seed < 3 else [0.5, 0.2] for seed in range(1, 6)}
+    folder = make(tmp_path, {ETA: starts}, "start_a", max_epochs=2)
     assert readings.starts_of(readings.read(folder))["dead"] == "2 of 5"
 
 
@@ -97,8 +84,8 @@ def test_a_learning_curve_is_of_the_best_so_far_and_ends_where_the_runs_do(study
 
 
 def test_the_page_and_the_table_have_all_readings(study, tmp_path):
-    other = write_study(tmp_path, "start_b", rates=(), mass="learnt", start="mean", smallest_sigma=0.05)
-    write_run(other, 0.00105, 1, [0.5, 0.2])
+    model = {"mass": "learnt", "start": "mean", "smallest_sigma": 0.05}
+    other = make(tmp_path, {ETA: {1: [0.5, 0.2]}}, "start_b", max_epochs=2, **model)
     readings.main([str(study), str(other), "--output", str(tmp_path / "out"), "--command", "snakemake readings"])
     page = (tmp_path / "out" / "readings.md").read_text()
     assert "Made by `snakemake readings`." in page
@@ -110,7 +97,14 @@ def test_the_page_and_the_table_have_all_readings(study, tmp_path):
     assert len(pd.read_csv(tmp_path / "out" / "readings.csv")) == 5
 
 
-def test_a_study_without_results_is_told_so(tmp_path):
-    folder = write_study(tmp_path)
-    with pytest.raises(UserError, match="no results; make them with `snakemake readings`"):
+def test_runs_of_rates_that_the_study_no_longer_tries_are_not_judged(study, tmp_path):
+    left = study / "cells" / "rate_0.5" / "01workers" / "seed1"
+    left.mkdir(parents=True)
+    (left / "result.json").write_text("{}")
+    assert readings.read(study).rates == [ETA, 0.0021]
+
+
+def test_a_study_without_the_papers_rate_is_told_so(tmp_path):
+    folder = write_study(tmp_path, paper_study())
+    with pytest.raises(UserError, match="no run at the learning rate 0.00105, which the paper states; try that too"):
         readings.read(folder)

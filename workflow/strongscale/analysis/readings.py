@@ -18,12 +18,15 @@ from typing import Any
 import pandas as pd
 
 from strongscale import edge
+from strongscale.analysis.load import load
 from strongscale.analysis.output import write_csv
 from strongscale.analysis.paper import ETA
+from strongscale.analysis.remarks import as_edge_reads
+from strongscale.analysis.runs import Run
 from strongscale.command import run
+from strongscale.config import Model
 from strongscale.errors import UserError
-from strongscale.files import read_json, write_text
-from strongscale.pilots import best_loss
+from strongscale.files import write_text
 
 CURVE_EPOCHS = (1, 2, 5, 10, 20, 50, 100)
 NEAR_CEILING = 0.02  # relative: a loss as near as that to predicting zero's is called so
@@ -36,7 +39,7 @@ class Tried:
 
     name: str
     dataset: str
-    model: dict[str, Any]
+    model: Model
     runs: list[dict[str, Any]]
     epochs: int
     tolerance: float
@@ -49,10 +52,10 @@ class Tried:
     @property
     def reading(self) -> str:
         """What is read into the paper, in words."""
-        start = {"mean": "start at the mean brightness", "zero": "zero biases"}[self.model["start"]]
-        least = self.model["smallest_sigma"]
+        start = {"mean": "start at the mean brightness", "zero": "zero biases"}[self.model.start]
+        least = self.model.smallest_sigma
         narrow = "" if least == 0.5 else f", sigma down to {least:g} voxel"
-        return f"mass {self.model['mass']}, {start}{narrow}"
+        return f"mass {self.model.mass}, {start}{narrow}"
 
     def at(self, rate: float) -> list[dict[str, Any]]:
         """The runs at one rate, a seed each."""
@@ -80,26 +83,35 @@ def collapse_of(run: dict[str, Any]) -> str:
     return "predicts zero" if abs(final / run["null_loss"] - 1) <= NEAR_CEILING else "another constant"
 
 
-def read(study: Path) -> Tried:
+def read(folder: Path) -> Tried:
     """A study's sequential runs, those at other rates among them."""
-    settings = read_json(study / "study.json")
-    epochs = settings["training"]["max_epochs"]
-    if settings["edge"]["rates"]:
-        epochs = min(epochs, settings["edge"]["epochs"])
-    runs: list[dict[str, Any]] = []
-    for path in sorted(study.glob("cells/*/01workers/seed*/result.json")):
-        result = read_json(path)
-        own = best_loss(path.parent, epochs)
-        in_all = {"longest": result["best_validation_loss"], "longest_epochs": result["epochs"], "folder": path.parent}
-        runs.append(result | in_all | {"best_validation_loss": own if math.isfinite(own) else None})
-    if not runs:
-        raise UserError(f"{study}: no results; make them with `snakemake readings`")
-    return Tried(study.name, settings["dataset"], settings["model"], runs, epochs, settings["edge"]["tolerance"])
+    runs = load(folder)
+    study, epochs = runs.study, runs.study.training.max_epochs
+    if study.edge.rates:
+        epochs = min(epochs, study.edge.epochs)
+    found = [
+        _plain(run, runs.epochs_of(run)["validation_loss"].fillna(math.inf).tolist(), epochs)
+        for run in (*runs.edge, *runs.sequential)
+    ]
+    if not any(run["learning_rate"] == ETA for run in found):
+        raise UserError(f"{folder}: no run at the learning rate {ETA:g}, which the paper states; try that too")
+    return Tried(runs.name, study.dataset, study.model, found, epochs, study.edge.tolerance)
 
 
-def loss_shares(runs: Sequence[dict[str, Any]], key: str = "best_validation_loss") -> list[float]:
-    """Each run's loss as a share of what predicting zero costs, rising."""
-    return sorted(math.inf if run[key] is None else run[key] / run["null_loss"] for run in runs)
+def _plain(run: Run, losses: list[float], epochs: int) -> dict[str, Any]:
+    """A run as edge.py reads it, but by its first so many epochs; with all its losses."""
+    best = min(losses[:epochs])
+    names = ("null_loss", "final_validation_loss")
+    return (
+        as_edge_reads(run)
+        | {name: getattr(run.result, name) for name in names}
+        | {"losses": losses, "best_validation_loss": best if math.isfinite(best) else None}
+    )
+
+
+def loss_shares(runs: Sequence[dict[str, Any]], epochs: int | None = None) -> list[float]:
+    """Each run's best loss in so many epochs, or in all, as a share of what predicting zero costs, rising."""
+    return sorted(min(run["losses"][:epochs]) / run["null_loss"] for run in runs)
 
 
 def rows_of(tried: Tried) -> list[dict[str, Any]]:
@@ -111,9 +123,9 @@ def rows_of(tried: Tried) -> list[dict[str, Any]]:
             "learning_rate": run["learning_rate"],
             "seed": run["seed"],
             "epochs": tried.epochs,
-            "best_share_of_zero": loss_shares([run])[0],
-            "all_epochs": run["longest_epochs"],
-            "best_share_of_zero_in_all": loss_shares([run], "longest")[0],
+            "best_share_of_zero": loss_shares([run], tried.epochs)[0],
+            "all_epochs": run["epochs"],
+            "best_share_of_zero_in_all": loss_shares([run])[0],
             "constant_share_of_zero": run["constant_loss"] / run["null_loss"],
             "end": tried.end(run),
         }
@@ -129,8 +141,8 @@ def verdict_of(tried: Tried) -> dict[str, Any]:
     return {
         "data": tried.dataset,
         "reading": tried.reading,
-        f"loss at {ETA:g}, of zero's": _share(at_eta, "longest"),
-        "in epochs": max(run["longest_epochs"] for run in at_eta),
+        f"loss at {ETA:g}, of zero's": _share(at_eta),
+        "in epochs": max(run["epochs"] for run in at_eta),
         "largest rate that trains": _number(tried.largest_rate()),
         "failing runs end": ", ".join(f"{failures.count(end)} {end}" for end in ends) or "none failed",
     }
@@ -146,8 +158,8 @@ STATED = {
 }
 
 
-def _share(runs: Sequence[dict[str, Any]], key: str) -> str:
-    shares = loss_shares(runs, key)
+def _share(runs: Sequence[dict[str, Any]]) -> str:
+    shares = loss_shares(runs)
     return f"{100 * median(shares):.1f} % ({100 * shares[0]:.1f} to {100 * shares[-1]:.1f})"
 
 
@@ -173,7 +185,7 @@ def _cell(tried: Tried, rate: float) -> str:
     runs = tried.at(rate)
     ends = [tried.end(run) for run in runs]
     others = sorted({end for end in ends if end != TRAINS})
-    words = f"{100 * median(loss_shares(runs)):.1f} %, {ends.count(TRAINS)} of {len(ends)}"
+    words = f"{100 * median(loss_shares(runs, tried.epochs)):.1f} %, {ends.count(TRAINS)} of {len(ends)}"
     return words + (f" ({', '.join(others)})" if others else "")
 
 
@@ -186,7 +198,7 @@ def starts_of(tried: Tried) -> dict[str, Any]:
         "learning rate": f"{tried.rates[0]:g}",
         "epochs": str(tried.epochs),
         "dead": f"{len(dead)} of {len(tried.runs)}",
-        "loss, of zero's": _share(tried.runs, "best_validation_loss"),
+        "loss, of zero's": _share(tried.runs),
     }
 
 
@@ -194,9 +206,7 @@ def curve_of(tried: Tried) -> dict[str, Any]:
     """The median loss at the paper's rate after some epochs, of the seeds' best so far."""
     runs = tried.at(ETA)
     shares = {
-        epoch: median(best_loss(run["folder"], epoch) / run["null_loss"] for run in runs)
-        for epoch in CURVE_EPOCHS
-        if epoch <= max(run["longest_epochs"] for run in runs)
+        epoch: median(loss_shares(runs, epoch)) for epoch in CURVE_EPOCHS if epoch <= max(run["epochs"] for run in runs)
     }
     return {"data": tried.dataset, "reading": tried.reading} | {
         f"{epoch}": f"{100 * shares[epoch]:.1f} %" if epoch in shares else "" for epoch in CURVE_EPOCHS

@@ -28,7 +28,7 @@ def edge_not_found(runs: StudyRuns) -> str | None:
     known = [run for run in tried if run.result.constant_loss is not None]
     if not runs.edge or len(known) < len(tried):
         return None
-    outcomes = edge.failures([_plain(run) for run in tried], runs.study.edge.tolerance)
+    outcomes = edge.failures([as_edge_reads(run) for run in tried], runs.study.edge.tolerance)
     largest = max(outcomes)
     if outcomes[largest] is not None:
         return None
@@ -38,7 +38,7 @@ def edge_not_found(runs: StudyRuns) -> str | None:
     )
 
 
-def _plain(run: Run) -> dict[str, object]:
+def as_edge_reads(run: Run) -> dict[str, object]:
     """A run as edge.py reads it."""
     names = ("status", "diverged_because", "epochs", "target_loss", "best_validation_loss", "constant_loss")
     return {"learning_rate": run.base_rate, "seed": run.seed} | {name: getattr(run.result, name) for name in names}
