@@ -26,26 +26,29 @@ def best_loss(folder: Path, epochs: int) -> float:
 
 def set_target(results: Sequence[Path], rate: float, epochs: int) -> dict[str, Any]:
     """What target.json says, from the pilots' results at all rates."""
-    pilots = []
-    for path in results:
-        result = read_json(path)
-        if result["learning_rate"] != rate:
-            continue
+    found = {path: read_json(path) for path in results}
+    own = {path: result for path, result in found.items() if result["learning_rate"] == rate}
+    for path, result in own.items():
         if result["status"] == "diverged":
             raise UserError(
                 f"{path}: this pilot diverged ({result['diverged_because']}) at learning rate {rate:g}, so it sets no "
                 "target; allowed: a lower training.learning_rate"
             )
-        constant = result["constant_loss"]
-        pilots.append({"seed": result["seed"], "best_validation_loss": best_loss(path.parent, epochs)})
+    pilots = [
+        {"seed": result["seed"], "best_validation_loss": best_loss(path.parent, epochs)} for path, result in own.items()
+    ]
     target = max(pilot["best_validation_loss"] for pilot in pilots)
+    constant = max(result["constant_loss"] for result in own.values())  # the same for all
     if target > CONSTANT_SHARE * constant:
         raise UserError(
             f"training.target: in {epochs} epochs the pilots reach {target:.6g}, which is {target / constant:.2f} of the "
             f"best constant output's loss, {constant:.6g}; allowed: at most {CONSTANT_SHARE:g} of it: give them more epochs "
             "(sequential_epochs), or more data"
         )
-    words = f"Target {target:.6g}: all {len(pilots)} pilots reach it in {epochs} epochs; it is {target / constant:.2f} of the best constant output's loss."
+    words = (
+        f"Target {target:.6g}: all {len(pilots)} pilots reach it in {epochs} epochs; it is {target / constant:.2f} of the "
+        "best constant output's loss."
+    )
     return {
         "target_loss": target,
         "learning_rate": rate,
