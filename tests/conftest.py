@@ -14,6 +14,7 @@ import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
+import safetensors.torch
 
 from strongscale import prepare, train
 from strongscale.cells import Cell
@@ -97,6 +98,16 @@ def run_cell(make_cell):
         return trainer
 
     return run
+
+
+@pytest.fixture
+def trained(run_cell):
+    """A trained cell's folder, with its weights."""
+    trainer = run_cell("sequential", max_epochs=20, learning_rate=0.01)
+    folder = trainer.journal.path.parent
+    weights = {name: value.contiguous() for name, value in trainer.model.state_dict().items()}
+    safetensors.torch.save_file(weights, folder / "weights.safetensors")
+    return folder
 
 
 def environment():

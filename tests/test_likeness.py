@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-import safetensors.torch
 from scipy import optimize, special
 
 from strongscale.files import read_json, write_json
@@ -139,6 +138,16 @@ def test_new_ones_duller_than_reconstructions_fail_and_their_distance_is_told():
     assert table.loc[("centre", "new"), "median"] < row["lower_quartile"]
 
 
+def test_a_failure_that_training_and_validation_share_is_said():
+    found = likeness.check(five_sets(new=0.6 * blobs(40, 0)))
+    own = found.attempts[likeness.NEW, likeness.RECONSTRUCTED]
+    shared = {(likeness.OTHER_RECONSTRUCTED, likeness.RECONSTRUCTED): own}
+    both = likeness.Likeness(measures=found.measures, attempts=found.attempts | shared)
+    words = "But so it does of reconstructions of training and of validation nodules"
+    assert words not in likeness.in_words(found, "phantom nodules", "")
+    assert words in likeness.in_words(both, "phantom nodules", "")
+
+
 def test_what_a_faulty_model_draws_is_not_judged():
     words = likeness.in_words(likeness.check(five_sets()), "phantom nodules", "it has collapsed")
     assert words == "The drawing isn't judged: it has collapsed."
@@ -159,15 +168,6 @@ def test_artificial_nodules_are_called_phantom_ones():
 
 
 # --- the stage
-
-
-@pytest.fixture
-def trained(run_cell):
-    trainer = run_cell("sequential", max_epochs=20, learning_rate=0.01)
-    folder = trainer.journal.path.parent
-    weights = {name: value.contiguous() for name, value in trainer.model.state_dict().items()}
-    safetensors.torch.save_file(weights, folder / "weights.safetensors")
-    return folder
 
 
 def test_the_stage_writes_the_comparison_and_calls_nothing_real(trained, tmp_path):

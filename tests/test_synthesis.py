@@ -33,16 +33,6 @@ def _quick(monkeypatch):
     monkeypatch.setattr(telling_apart, "PERMUTATIONS", 10)
 
 
-@pytest.fixture
-def trained(run_cell):
-    """A trained cell's folder, with its weights."""
-    trainer = run_cell("sequential", max_epochs=20, learning_rate=0.01)
-    folder = trainer.journal.path.parent
-    weights = {name: value.contiguous() for name, value in trainer.model.state_dict().items()}
-    safetensors.torch.save_file(weights, folder / "weights.safetensors")
-    return folder
-
-
 def synthesise(folder, output, **settings):
     synthesis.main([str(folder), "--settings", json.dumps(settings), "--output", str(output)])
     return read_json(output / "novelty.json")

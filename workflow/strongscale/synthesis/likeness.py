@@ -87,6 +87,9 @@ def in_words(likeness: Likeness, nodules: str, fault: str) -> str:
         return f"Too few {nodules} to judge by a classifier whether the new ones look like them."
     judged = "passes" if not to_reconstructions.succeeds else "fails"
     words = f"The drawing {judged}: of new nodules and the model's reconstructions a classifier {_outcome(to_reconstructions)}."
+    chance = likeness.attempts[OTHER_RECONSTRUCTED, RECONSTRUCTED]
+    if to_reconstructions.succeeds and chance is not None and chance.succeeds:
+        words += f" But so it does of reconstructions of training and of validation nodules (AUC {chance.auc:.2f})."
     words += f" Of new nodules and {nodules} it {_outcome(to_own)}"
     if to_own.succeeds and by_smoothness.succeeds:
         return f"{words}; so it does of reconstructions and {nodules} (AUC {by_smoothness.auc:.2f}): the model's own limit."

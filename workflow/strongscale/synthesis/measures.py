@@ -8,6 +8,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from strongscale.data.resemblance.measures import steepness
+
 Cubes = NDArray[np.floating]
 
 TITLES = {
@@ -36,7 +38,6 @@ def measure(cubes_NDHW: Cubes) -> pd.DataFrame:
     mean = cubes.mean(axes)
     smooth = ndimage.uniform_filter(cubes, (0, 3, 3, 3), mode="nearest")
     variance = cubes.var(axes)
-    squared_slopes = sum(slopes**2 for slopes in np.gradient(cubes, axis=axes))
     fine = ((cubes - smooth) ** 2).mean(axes)
     return pd.DataFrame(
         {
@@ -45,7 +46,7 @@ def measure(cubes_NDHW: Cubes) -> pd.DataFrame:
             "mean": mean,
             "centre": centre,
             "contrast": centre - rim,
-            "sharpness": np.sqrt(squared_slopes).mean(axes),
+            "sharpness": steepness(cubes).mean(axes),
             "detail": np.divide(fine, variance, out=np.zeros_like(fine), where=variance > 0),
         }
     )

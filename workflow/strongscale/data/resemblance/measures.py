@@ -53,7 +53,7 @@ def profile(sections: NDArray[np.float32], radii: Floats) -> Floats:
     return np.stack([_mean(_within(flat, far, low, high)) for low, high in pairs], axis=1)
 
 
-def steepness(sections: NDArray[np.float32]) -> Floats:
+def steepness(sections: NDArray[np.floating]) -> Floats:
     """Length of the gradient, a voxel, at each voxel."""
     axes = tuple(range(1, sections.ndim))
     gradients = np.gradient(sections.astype(float), axis=axes)
