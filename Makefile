@@ -27,7 +27,7 @@ format: .venv/complete
 	envs/setup.sh
 
 docs: .venv/complete  ## the page of settings, from the schema
-	PYTHONPATH=workflow python -m strongscale.settings_page docs/settings.md
+	PYTHONPATH=workflow python -m strongscale.settings.page docs/settings.md
 
 faults: .venv/complete  ## kill training at least 100 times in fifteen ways, and compare every result
 	PYTHONPATH=workflow:tests python tests/faults.py --output docs/faults.md

@@ -11,12 +11,13 @@ min_version("9.0")
 BASE = Path(workflow.basedir)
 sys.path.insert(0, str(BASE / "workflow"))
 
-from strongscale import last_words, lock, receipts
-from strongscale.config_file import parse as parse_config
-from strongscale.config_file import refuse_repeated_keys
-from strongscale.errors import UserError
-from strongscale.scheduler.own import stand_in_front
-from strongscale.site import read as read_site
+from strongscale.common import lock
+from strongscale.common.errors import UserError
+from strongscale.jobs import last_words, receipts
+from strongscale.jobs.scheduler.own import stand_in_front
+from strongscale.settings.config_file import parse as parse_config
+from strongscale.settings.config_file import refuse_repeated_keys
+from strongscale.settings.site import read as read_site
 
 
 configfile: str(BASE / "config.yaml")

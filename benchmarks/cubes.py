@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from benchmarks import frame
 from benchmarks.cutters import CONTENDERS, VOXELS, Cutter, Floats, find_nodules, ours, scan_path
-from strongscale.command import run
+from strongscale.common.command import run
 from strongscale.data.scans.metaimage import write_scan
 
 log = logging.getLogger(__name__)

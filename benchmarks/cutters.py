@@ -47,9 +47,9 @@ def _windowed(cubes_hu: Any) -> Cubes:
 
 def ours(smoothing: bool) -> Cutter:
     """This package."""
-    from strongscale.config import Cubes as Settings
     from strongscale.data.cubes import cut_cube
     from strongscale.data.scans import open_scan
+    from strongscale.settings.config import Cubes as Settings
 
     settings = Settings(voxels=VOXELS, voxel_mm=1.0, window_hu=(LOW_HU, HIGH_HU), smoothing=smoothing)
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from strongscale.files import atomic, write_text
+from strongscale.common.files import atomic, write_text
 
 log = logging.getLogger(__name__)
 

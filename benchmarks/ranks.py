@@ -18,16 +18,18 @@ from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks import frame
 from benchmarks.training import RATE, SAME, SEED, TINY_MODEL, TINY_VOXELS, VOXELS, write_dataset
-from strongscale import launchers, prepare, train, world
-from strongscale.cells import Cell
-from strongscale.command import run
-from strongscale.config import Model, StrategyEntry, Study, Training
-from strongscale.files import write_json
-from strongscale.heap import LARGEST_KEPT, keep_freed_memory
+from strongscale.common.command import run
+from strongscale.common.files import write_json
+from strongscale.common.schema import plain
+from strongscale.distributed import world
+from strongscale.distributed.world import MPIWorld
+from strongscale.jobs import launchers
 from strongscale.models.deepdensity import DeepDensity
-from strongscale.schema import plain
-from strongscale.trainer import Trainer
-from strongscale.world import MPIWorld
+from strongscale.settings.cells import Cell
+from strongscale.settings.config import Model, StrategyEntry, Study, Training
+from strongscale.training import prepare, setup
+from strongscale.training.heap import LARGEST_KEPT, keep_freed_memory
+from strongscale.training.loop import Trainer
 
 BATCHES, QUICK_BATCHES = (32, 8, 2), (2,)
 WARM_UP = 3
@@ -127,7 +129,7 @@ def overlap(trainer: Trainer) -> None:
 
 def our_step(folder: Path, name: str, ranks: world.World) -> tuple[Step, Callable[[], float]]:
     """A step, and the seconds spent communicating so far."""
-    trainer = train.prepare(folder / ("exact" if name == EXACT else "fast"), ranks)
+    trainer = setup.prepare(folder / ("exact" if name == EXACT else "fast"), ranks)
     if name == OVERLAPPED:
         trainer.step_once()
         expected = trainer.flat.gradient.clone()
@@ -139,7 +141,7 @@ def our_step(folder: Path, name: str, ranks: world.World) -> tuple[Step, Callabl
 
 def ddp_steps(folder: Path, name: str, ranks: world.World, batch: int) -> tuple[Step, Step]:
     """A step, and the same step without any gradient sent."""
-    trainer = train.prepare(folder / "fast", ranks)
+    trainer = setup.prepare(folder / "fast", ranks)
     keep_freed_memory(2 * LARGEST_KEPT)  # as usual
     assert isinstance(trainer.model, DeepDensity)
     size = batch // ranks.size

@@ -19,17 +19,17 @@ from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks import frame
 from benchmarks.plain_density import PlainDensity, plain_loss
-from strongscale import prepare, train
-from strongscale.cells import Cell
-from strongscale.command import run
-from strongscale.config import SEQUENTIAL, Dataset, Model, Phantom, Study, Training
+from strongscale.common.command import run
+from strongscale.common.files import write_json
+from strongscale.common.schema import plain
 from strongscale.data import dataset
-from strongscale.files import write_json
-from strongscale.heap import LARGEST_KEPT, keep_freed_memory
+from strongscale.distributed.world import World
 from strongscale.models.deepdensity import DeepDensity
-from strongscale.schema import plain
-from strongscale.trainer import Trainer
-from strongscale.world import World
+from strongscale.settings.cells import Cell
+from strongscale.settings.config import SEQUENTIAL, Dataset, Model, Phantom, Study, Training
+from strongscale.training import prepare, setup
+from strongscale.training.heap import LARGEST_KEPT, keep_freed_memory
+from strongscale.training.loop import Trainer
 
 BATCHES, QUICK_BATCHES = (32, 16, 8, 4, 2, 1), (2, 1)
 VOXELS = 16
@@ -146,7 +146,7 @@ def trainers(folder: Path, model: Model, voxels: int, batch: int, device: str) -
     samples = folder / f"samples{voxels}"
     write_dataset(samples, batch, 1, voxels)
     fast, exact = (
-        train.prepare(write_cell(folder / name, samples, model, reduction=name, device=device), World())
+        setup.prepare(write_cell(folder / name, samples, model, reduction=name, device=device), World())
         for name in ("fast", "exact")
     )
     torch.use_deterministic_algorithms(False)
@@ -231,7 +231,7 @@ def measure_start(folder: Path, repeats: int) -> list[frame.Summary]:
 
     def start() -> frame.Figures:
         cell = write_cell(folder / "started", folder / "tiny", TINY_MODEL, batch_size=4)
-        figures = frame.run_alone([sys.executable, "-m", "strongscale.train", str(cell)])
+        figures = frame.run_alone([sys.executable, "-m", "strongscale.training", str(cell)])
         shutil.rmtree(cell)  # the next run must not find it done
         return figures
 
@@ -244,7 +244,7 @@ def measure_epoch(folder: Path, num_training: int, num_validation: int) -> tuple
     `epochs.csv` gives to compute, communication and evaluation."""
     write_dataset(folder / "many", num_training, num_validation, VOXELS)
     cell = write_cell(folder / "remembered", folder / "many", Model(), reduction="exact")
-    peak_mb = frame.run_alone([sys.executable, "-m", "strongscale.train", str(cell)])["peak_memory_mb"]
+    peak_mb = frame.run_alone([sys.executable, "-m", "strongscale.training", str(cell)])["peak_memory_mb"]
     (epoch,) = pd.read_csv(cell / "epochs.csv").to_dict("records")
     return peak_mb, sum(epoch[f"{part}_s"] for part in ("compute", "communication", "evaluation")) / epoch["time_s"]
 
@@ -287,7 +287,7 @@ def start_section(summaries: Sequence[frame.Summary], epoch: tuple[float, float]
     table = frame.markdown_table(["process", "seconds", f"times {IMPORT}", "peak memory, MB"], rows)
     return (
         f"## Start and memory\n\nMedians of {summaries[0].repeats} rounds, from the start of a process to its end. *{START}*: "
-        "`python -m strongscale.train` on 4 cubes with a tiny model: start, imports, reading, one step, an evaluation and "
+        "`python -m strongscale.training` on 4 cubes with a tiny model: start, imports, reading, one step, an evaluation and "
         f"writing the result, so its first step comes earlier.\n\n{table}\n\nAn epoch on {num_cubes} cubes of {VOXELS}³ voxels (the study `quick` has 640), "
         f"with the whole model and `reduction: exact`, took {frame.short(epoch[0])} MB at its peak. Of its seconds on the wall clock, {100 * epoch[1]:.1f} % were "
         "compute, communication or evaluation in `epochs.csv`; the rest is the order of samples, the hash of the weights and files."

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from benchmarks import frame
-from strongscale.command import run
+from strongscale.common.command import run
 
 ROOT = Path(__file__).resolve().parents[1]
 CELLS, QUICK_CELLS = (24, 240, 2400), (6,)
@@ -20,8 +20,8 @@ STAND_IN = """\
 #!/bin/sh
 # python, as the rules call it, but every module is done at once: what is asked for is there, and empty.
 case "$2" in
-  strongscale.launch) echo '{{"files": {{}}}}' > "$3/receipt.json" ;;
-  strongscale.prepare) while [ "$1" != --output ]; do shift; done; : > "$2" ;;
+  strongscale.jobs.launch) echo '{{"files": {{}}}}' > "$3/receipt.json" ;;
+  strongscale.training.prepare) while [ "$1" != --output ]; do shift; done; : > "$2" ;;
   *) exec {python} "$@" ;;
 esac
 """

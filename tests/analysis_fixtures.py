@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from strongscale.cells import Cell, CellSettings, all_cells, is_rate_name, own_part, rate_of
-from strongscale.config import NETWORKS, SEQUENTIAL, Network, SequentialEpochs, Study, Training
-from strongscale.schema import build, plain
-from strongscale.train import create_strategy
+from strongscale.common.schema import build, plain
+from strongscale.settings.cells import Cell, CellSettings, all_cells, is_rate_name, own_part, rate_of
+from strongscale.settings.config import NETWORKS, SEQUENTIAL, Network, SequentialEpochs, Study, Training
+from strongscale.training.setup import create_strategy
 
 NULL_LOSS = 0.048
 CONSTANT_LOSS = 0.019

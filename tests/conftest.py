@@ -16,13 +16,13 @@ import pandas as pd
 import pytest
 import safetensors.torch
 
-from strongscale import prepare, train
-from strongscale.cells import Cell
-from strongscale.config import Dataset, Model, Phantom, StrategyEntry, Study, Training
+from strongscale.common.files import write_json
+from strongscale.common.schema import plain
 from strongscale.data import dataset
-from strongscale.files import write_json
-from strongscale.schema import plain
-from strongscale.world import World
+from strongscale.distributed.world import World
+from strongscale.settings.cells import Cell
+from strongscale.settings.config import Dataset, Model, Phantom, StrategyEntry, Study, Training
+from strongscale.training import prepare, setup
 
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
@@ -93,7 +93,7 @@ def run_cell(make_cell):
     """A function that trains such a cell in this process, and returns its trainer."""
 
     def run(*arguments, **settings):
-        trainer = train.prepare(make_cell(*arguments, **settings), World())
+        trainer = setup.prepare(make_cell(*arguments, **settings), World())
         trainer.run()
         return trainer
 
@@ -135,10 +135,15 @@ def mpirun(ranks, module, *arguments, timeout=120):
 def launch_spoilt(folder, code, ranks=2):
     """Launch a run whose processes run this code first, and know their `rank`; the finished process."""
     code = (
-        "import os, sys; from strongscale import command, checkpoint, trainer, train, world\n"
-        "rank = int(os.environ['OMPI_COMM_WORLD_RANK'])\n" + textwrap.dedent(code) + "\ncommand.run(train.main)\n"
+        "import os, sys\n"
+        "from strongscale.common import command\n"
+        "from strongscale.distributed import world\n"
+        "from strongscale.recovery import checkpoint\n"
+        "from strongscale.training import loop, setup\n"
+        "from strongscale.training.__main__ import main\n"
+        "rank = int(os.environ['OMPI_COMM_WORLD_RANK'])\n" + textwrap.dedent(code) + "\ncommand.run(main)\n"
     )
-    command = [sys.executable, "-m", "strongscale.launch", str(folder), "--command"]
+    command = [sys.executable, "-m", "strongscale.jobs.launch", str(folder), "--command"]
     command += ["mpirun", "-n", str(ranks), "--oversubscribe", "--bind-to", "none"]
     command += [sys.executable, "-m", "mpi4py", "-c", code, str(folder)]
     return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=90)

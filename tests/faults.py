@@ -27,9 +27,9 @@ import psutil
 import workflow_faults
 from conftest import environment, launch_spoilt, mpi_command, rows, write_cell, write_dataset
 
-from strongscale.config import Checkpoints
-from strongscale.errors import UserError
-from strongscale.files import read_json
+from strongscale.common.errors import UserError
+from strongscale.common.files import read_json
+from strongscale.settings.config import Checkpoints
 
 LONG = {"max_epochs": 40, "checkpoints": Checkpoints(every_epochs=5, every_s=0.1)}
 REDUCTIONS = {"exact": {"reduction": "exact", "microbatch": 2}, "fast": {"reduction": "fast"}}
@@ -52,8 +52,8 @@ class Run:
     def start(self, **options):
         """Start an attempt, in a process group of its own."""
         log = (self.folder / "train.log").open("a")
-        command = [sys.executable, "-m", "strongscale.launch", str(self.folder), "--command"]
-        command += mpi_command(self.ranks, "strongscale.train", self.folder)
+        command = [sys.executable, "-m", "strongscale.jobs.launch", str(self.folder), "--command"]
+        command += mpi_command(self.ranks, "strongscale.training", self.folder)
         return subprocess.Popen(command, env=environment(), stderr=log, start_new_session=True, **options)
 
     def wait_until_training(self, process):
@@ -159,7 +159,7 @@ def disk_full(run):
         resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))
 
     before = set(run.folder.iterdir())
-    command = [sys.executable, "-m", "strongscale.train", run.folder]
+    command = [sys.executable, "-m", "strongscale.training", run.folder]
     answer = subprocess.run(command, env=environment(), preexec_fn=limit, capture_output=True, text=True, timeout=120)
     assert answer.returncode != 0
     assert os.strerror(errno.EFBIG) in answer.stderr
@@ -177,7 +177,7 @@ def results_read_only(run):
     else:
         subprocess.run(["mount", "-o", "remount,ro,bind", run.folder], check=True)
     try:
-        command = mpi_command(run.ranks, "strongscale.train", run.folder)
+        command = mpi_command(run.ranks, "strongscale.training", run.folder)
         answer = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120)
     finally:
         if os.getuid() != 0:
@@ -222,11 +222,11 @@ def suspended(run):
 def replica_astray(run):
     """The weights of the last of two ranks are spoilt: the run ends by itself, and nothing of it is kept."""
     spoil = """
-        take_step = trainer.Trainer._take_step
+        take_step = loop.Trainer._take_step
         def spoilt(self, *arguments):
             take_step(self, *arguments)
             self.flat.values.data.mul_(1.5)
-        if rank == 1: trainer.Trainer._take_step = spoilt
+        if rank == 1: loop.Trainer._take_step = spoilt
     """
     answer = launch_spoilt(run.folder, spoil)
     assert answer.returncode == 1

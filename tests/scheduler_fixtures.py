@@ -2,7 +2,7 @@
 
 import pytest
 
-from strongscale.scheduler.patience import Patience
+from strongscale.jobs.scheduler.patience import Patience
 
 
 class Clock:

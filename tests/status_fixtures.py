@@ -7,10 +7,10 @@ import struct
 import pytest
 from analysis_fixtures import settings_of
 
-from strongscale.cells import Cell
-from strongscale.config import Study
-from strongscale.scheduler import states, submission
-from strongscale.schema import build, plain
+from strongscale.common.schema import build, plain
+from strongscale.jobs.scheduler import states, submission
+from strongscale.settings.cells import Cell
+from strongscale.settings.config import Study
 from strongscale.status.snapshot import take
 
 NOW = 1_700_000_000.0

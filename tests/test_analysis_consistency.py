@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from strongscale.analysis.load import load
-from strongscale.errors import UserError
+from strongscale.common.errors import UserError
 
 CELL = "cells/strong/02workers/seed1"
 SEQUENTIAL = "cells/sequential/01workers/seed1"

@@ -10,8 +10,8 @@ from strongscale.analysis import clock_check
 from strongscale.analysis.curve_figures import failing_warmup
 from strongscale.analysis.figures import FIGURE_OF_RUNS, FIGURES, main
 from strongscale.analysis.load import load
-from strongscale.analysis.style import save, sentence_figure, theme
-from strongscale.errors import UserError
+from strongscale.common.errors import UserError
+from strongscale.common.style import save, sentence_figure, theme
 
 
 def check_written(folder, name):

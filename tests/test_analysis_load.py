@@ -6,10 +6,10 @@ import pytest
 from analysis_fixtures import DEVICE, TARGET, as_in_the_paper, paper_study, settings_of, write_cell, write_study
 
 from strongscale.analysis.load import load
-from strongscale.cells import Cell, CellSettings
-from strongscale.config import NETWORKS
-from strongscale.errors import UserError
-from strongscale.schema import build, plain
+from strongscale.common.errors import UserError
+from strongscale.common.schema import build, plain
+from strongscale.settings.cells import Cell, CellSettings
+from strongscale.settings.config import NETWORKS
 
 STRONG = Cell("small", "strong", 2, 1)
 

@@ -11,7 +11,7 @@ from strongscale.analysis.curve_figures import edge_figure, edge_outcome, warmup
 from strongscale.analysis.load import load
 from strongscale.analysis.remarks import remarks
 from strongscale.analysis.tables import write_tables
-from strongscale.cells import is_rate_name
+from strongscale.settings.cells import is_rate_name
 
 
 def trains_at_every_rate(cell):

@@ -15,8 +15,8 @@ from analysis_fixtures import (
 
 from strongscale.analysis import speedup, tables
 from strongscale.analysis.load import load
-from strongscale.analysis.output import escape_latex, number
 from strongscale.analysis.statistics import summarise
+from strongscale.common.output import escape_latex, number
 
 NAMES = ["time_to_target", "epochs_to_target", "samples_to_target", "table1", "table2"]
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from strongscale.config import Cubes
+from strongscale.common.errors import UserError
 from strongscale.data.annotations import read_annotations
-from strongscale.errors import UserError
+from strongscale.settings.config import Cubes
 
 HEADER = "seriesuid,coordX,coordY,coordZ,diameter_mm\n"
 

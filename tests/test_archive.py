@@ -7,8 +7,8 @@ from collections import namedtuple
 
 import pytest
 
+from strongscale.common.errors import UserError
 from strongscale.data.download import archive
-from strongscale.errors import UserError
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from benchmarks.plain_density import PlainDensity
 from conftest import environment
 
 from strongscale.models.deepdensity import DeepDensity
-from strongscale.trainer import Trainer
+from strongscale.training.loop import Trainer
 
 PAGE = frame.Page(title="Title", compared="A and B.", how="So.", caveats=["Not much."], command="python -m it")
 

@@ -12,12 +12,16 @@ import pytest
 import torch
 from conftest import environment, launch_spoilt, mpi_command, mpirun, rows
 
-from strongscale import failure, models, provenance, train
-from strongscale.checkpoint import Checkpoint, Store
-from strongscale.config import Checkpoints
-from strongscale.errors import UserError
-from strongscale.interrupt import EXIT_STATUS
-from strongscale.world import World
+from strongscale import models
+from strongscale.common import provenance
+from strongscale.common.errors import UserError
+from strongscale.distributed.world import World
+from strongscale.recovery import failure
+from strongscale.recovery.checkpoint import Checkpoint, Store
+from strongscale.recovery.interrupt import EXIT_STATUS
+from strongscale.settings.config import Checkpoints
+from strongscale.training import setup
+from strongscale.training.run import train
 
 IDENTITY = {"settings": "abc", "code": "def"}
 EVERY_STEP = Checkpoints(every_epochs=1, every_s=1e-9)
@@ -86,7 +90,7 @@ def test_a_damaged_checkpoint_does_not_push_out_a_whole_one(tmp_path):
 def test_what_a_death_while_writing_left_behind_is_swept_away(make_cell):
     folder = make_cell("sequential")
     (folder / ".checkpoint-000000001.safetensors.x.safetensors").write_text("half")
-    train.train(folder, World())
+    train(folder, World())
     assert not list(folder.glob(".*"))
 
 
@@ -115,7 +119,7 @@ class Killed(Exception):
 
 def die_at(folder, step, monkeypatch):
     """Train until that step's end and die there without a word."""
-    trainer = train.prepare(folder, World())
+    trainer = setup.prepare(folder, World())
     after_step = trainer.continuation.after_step
 
     def die(run, now):
@@ -135,9 +139,9 @@ def test_a_run_that_was_killed_ends_with_the_same_bits(make_cell, monkeypatch, s
     calm, killed = (
         make_cell("strong", 4, name=name, checkpoints=EVERY_STEP, **settings) for name in ("calm", "killed")
     )
-    train.train(calm, World())
+    train(calm, World())
     die_at(killed, step, monkeypatch)
-    train.train(killed, World())
+    train(killed, World())
     assert rows(killed) == rows(calm)
     result = json.loads((killed / "result.json").read_text())
     assert result["attempts"] == 2
@@ -150,7 +154,7 @@ LAY_OUT = models.lay_out
 def trainer_for(folder, monkeypatch, *, is_laid_out):
     """The run in this folder, with the weights in the order in memory for CPUs, or as they lie on a GPU."""
     monkeypatch.setattr(models, "lay_out", LAY_OUT if is_laid_out else lambda model: None)
-    return train.prepare(folder, World())
+    return setup.prepare(folder, World())
 
 
 @pytest.mark.parametrize("is_laid_out", [True, False], ids=["from CPU to GPU", "from GPU to CPU"])
@@ -185,7 +189,7 @@ def test_what_a_model_made_by_chance_and_does_not_train_goes_on_too(make_cell, m
         return model
 
     monkeypatch.setattr(models, "create", with_chance)
-    first, second = (train.prepare(make_cell(name=name), World()) for name in ("first", "second"))
+    first, second = (setup.prepare(make_cell(name=name), World()) for name in ("first", "second"))
     assert not torch.equal(second.model.chance, first.model.chance)
     second.restore(first.state())
     assert torch.equal(second.model.chance, first.model.chance)
@@ -193,7 +197,7 @@ def test_what_a_model_made_by_chance_and_does_not_train_goes_on_too(make_cell, m
 
 @pytest.mark.parametrize(("kind", "words"), [("cuda", "written on cuda, continued on cpu"), ("cpu", "")])
 def test_the_log_says_that_a_run_goes_on_on_another_kind_of_device(make_cell, caplog, kind, words):
-    first, second = (train.prepare(make_cell(name=name), World()) for name in ("first", "second"))
+    first, second = (setup.prepare(make_cell(name=name), World()) for name in ("first", "second"))
     saved = first.state()
     assert saved.values["device"] == "cpu"
     second.restore(Checkpoint(saved.tensors, saved.values | {"device": kind}))
@@ -202,9 +206,9 @@ def test_the_log_says_that_a_run_goes_on_on_another_kind_of_device(make_cell, ca
 
 def test_an_attempt_of_which_nothing_is_left_is_told_too(make_cell):
     folder = make_cell("strong", 2)
-    lost = train.prepare(folder, World())
+    lost = setup.prepare(folder, World())
     lost.continuation.resume(lost)  # and dies before its first checkpoint
-    train.train(folder, World())
+    train(folder, World())
     result = json.loads((folder / "result.json").read_text())
     assert [attempt["from_step"] for attempt in result["history"]] == [0, 0]
     assert {"started_at", "hosts", "transport", "device", "versions", "git_commit", "code_hash"} <= {
@@ -224,10 +228,10 @@ def test_an_attempt_of_which_nothing_is_left_is_told_too(make_cell):
 def test_a_change_of_the_device_is_told(make_cell, monkeypatch, caplog, devices, changed):
     folder = make_cell("strong", 2, checkpoints=EVERY_STEP)
     monkeypatch.setattr(provenance, "device_name", lambda *_: devices[0])
-    first = train.prepare(folder, World())
+    first = setup.prepare(folder, World())
     first.continuation.resume(first)
     monkeypatch.setattr(provenance, "device_name", lambda *_: devices[1])
-    train.train(folder, World())
+    train(folder, World())
     result = json.loads((folder / "result.json").read_text())
     assert result["device_changed"] is changed
     assert tuple(attempt["device"] for attempt in result["history"]) == devices
@@ -238,19 +242,19 @@ def test_a_change_of_the_device_is_told(make_cell, monkeypatch, caplog, devices,
 def test_a_heartbeat_that_says_nothing_is_no_attempt(make_cell, content):
     folder = make_cell("sequential", max_epochs=1)
     (folder / "heartbeat.json").write_text(content)
-    train.train(folder, World())
+    train(folder, World())
     assert json.loads((folder / "result.json").read_text())["attempts"] == 1
 
 
 def test_nothing_is_left_over_when_a_run_is_done(make_cell):
     folder = make_cell("sequential", checkpoints=EVERY_STEP)
-    train.train(folder, World())
+    train(folder, World())
     assert {path.name for path in folder.iterdir()} == {"cell.json", "epochs.csv", "result.json", "weights.safetensors"}
 
 
 def test_the_last_checkpoints_can_be_kept(make_cell):
     folder = make_cell("sequential", checkpoints=Checkpoints(every_epochs=1, keep=True))
-    train.train(folder, World())
+    train(folder, World())
     assert len(list(folder.glob("kept-checkpoint-*"))) == 2
     assert not list(folder.glob("checkpoint-*"))  # no later run goes on from them
 
@@ -260,10 +264,10 @@ def start(ranks, folder):
     command = [
         sys.executable,
         "-m",
-        "strongscale.launch",
+        "strongscale.jobs.launch",
         str(folder),
         "--command",
-        *mpi_command(ranks, "strongscale.train", folder),
+        *mpi_command(ranks, "strongscale.training", folder),
     ]
     log = (folder / "train.log").open("a")
     return subprocess.Popen(command, env=environment(), stderr=log, start_new_session=True)
@@ -284,13 +288,13 @@ LONG = {"max_epochs": 400, "reduction": "exact", "microbatch": 2}
 def test_a_run_killed_on_four_ranks_goes_on_on_any_number_with_the_same_bits(make_cell, ranks_then, clock):
     settings = LONG | {"max_epochs": 60, "clock": clock}
     calm, killed = (make_cell("strong", 4, name=f"{name}{ranks_then}", **settings) for name in ("calm", "killed"))
-    train.train(calm, World(), any_ranks=True)
+    train(calm, World(), any_ranks=True)
     process = start(4, killed)
     wait_for_epoch(killed, process, 12)
     process.kill()
     process.wait()
     assert not (killed / "result.json").exists()
-    answer = mpirun(ranks_then, "strongscale.train", killed, "--any-ranks")
+    answer = mpirun(ranks_then, "strongscale.training", killed, "--any-ranks")
     assert answer.returncode == 0, answer.stderr
     assert "attempt 2, from step" in answer.stderr
     assert rows(killed) == rows(calm)
@@ -303,7 +307,7 @@ def test_a_run_killed_on_four_ranks_goes_on_on_any_number_with_the_same_bits(mak
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2], ids=lambda number: number.name)
 def test_a_signal_to_the_ranks_is_a_checkpoint_and_a_status_that_asks_for_more(make_cell, number):
     folder = make_cell("strong", 2, checkpoints=Checkpoints(every_epochs=10**6), **LONG)
-    command = [sys.executable, "-m", "strongscale.train", str(folder)]
+    command = [sys.executable, "-m", "strongscale.training", str(folder)]
     process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
     wait_for_epoch(folder, process)
     process.send_signal(number)
@@ -351,7 +355,7 @@ def test_a_failing_rank_is_named_with_its_host_and_reason(make_cell):
     folder = make_cell("strong", 2, **LONG)
     code = """
         def broken(self, *arguments): raise RuntimeError('the disk of rank 1 is on fire')
-        if rank == 1: trainer.Trainer._take_step = broken
+        if rank == 1: loop.Trainer._take_step = broken
     """
     answer = launch_spoilt(folder, code)
     assert answer.returncode == 1
@@ -365,7 +369,7 @@ def test_a_rank_that_fails_before_it_meets_the_others_ends_the_job(make_cell):
     folder = make_cell("strong", 2, **LONG)
     code = """
         def unreadable(*arguments): raise PermissionError(13, "Permission denied", "/data/cubes.npy")
-        if rank == 1: train.read_samples = unreadable
+        if rank == 1: setup.read_samples = unreadable
     """
     answer = launch_spoilt(folder, code)
     assert answer.returncode == 1
@@ -385,11 +389,11 @@ def test_a_rank_whose_weights_went_astray_ends_the_run(make_cell, checkpoints, w
     """Four steps an epoch; rank 1's weights are spoilt after the third. Nothing of that is kept."""
     folder = make_cell("strong", 2, checkpoints=checkpoints)
     code = """
-        take_step = trainer.Trainer._take_step
+        take_step = loop.Trainer._take_step
         def spoilt(self, *arguments):
             take_step(self, *arguments)
             if self.step == 3: self.flat.values.data.mul_(1.5)
-        if rank == 1: trainer.Trainer._take_step = spoilt
+        if rank == 1: loop.Trainer._take_step = spoilt
     """
     answer = launch_spoilt(folder, code)
     assert answer.returncode == 1
@@ -408,7 +412,7 @@ def test_one_rank_reads_the_checkpoint_for_all(make_cell, monkeypatch):
     """The file system of rank 1 may show it none, or an older one. Handed out in many pieces, as a large one is."""
     settings = {"checkpoints": EVERY_STEP, "reduction": "exact", "microbatch": 2}
     calm, killed = (make_cell("strong", 2, name=name, **settings) for name in ("calm", "killed"))
-    train.train(calm, World())
+    train(calm, World())
     die_at(killed, 5, monkeypatch)
     code = """
         world.PIECE_BYTES = 1000
@@ -436,7 +440,7 @@ JUNK += tuple(f'{{"identity": %s, "lived_s": {value}}}' for value in ("NaN", "1e
 @pytest.mark.parametrize("text", JUNK, ids=range(len(JUNK)))
 def test_a_heartbeat_that_tells_nothing_keeps_no_run_from_training(make_cell, text):
     folder = make_cell()
-    identity = train.prepare(folder, World()).continuation.store.identity
+    identity = setup.prepare(folder, World()).continuation.store.identity
     (folder / "heartbeat.json").write_text(text.replace("%s", json.dumps(identity)))
-    train.train(folder, World())
+    train(folder, World())
     assert json.loads((folder / "result.json").read_text())["attempts"] == 1

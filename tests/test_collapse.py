@@ -8,9 +8,12 @@ import torch
 from conftest import mpirun
 from torch import nn
 
-from strongscale import collapse, models, train
-from strongscale.config import SequentialEpochs
-from strongscale.world import World
+from strongscale import models
+from strongscale.distributed.world import World
+from strongscale.settings.config import SequentialEpochs
+from strongscale.tasks import collapse
+from strongscale.training import setup
+from strongscale.training.run import train
 
 CUBES = torch.rand(19, 4, 4, 4, generator=torch.Generator().manual_seed(0))
 
@@ -58,7 +61,7 @@ def best_constant(monkeypatch, tiny_dataset):
 
 
 def result_of(folder):
-    train.train(folder, World())
+    train(folder, World())
     return json.loads((folder / "result.json").read_text())
 
 
@@ -71,7 +74,7 @@ def test_a_run_whose_output_is_the_mean_cube_has_collapsed(make_cell, best_const
 
 def test_a_constant_that_is_lucky_in_the_validation_samples_does_not_converge(make_cell, best_constant):
     folder = make_cell("sequential", max_epochs=2, learning_rate=1e-12, target=1e-9)
-    constant = train.read_samples(folder, train.read_settings(folder)).constant_loss
+    constant = setup.read_samples(folder, setup.read_settings(folder)).constant_loss
     result = result_of(
         make_cell("sequential", name="lucky", max_epochs=2, learning_rate=1e-12, target=0.999 * constant)
     )
@@ -88,8 +91,8 @@ def test_a_sequential_run_that_learnt_less_than_a_constant_sets_no_target(make_c
 def test_ranks_agree_on_a_collapse(make_cell):
     """At such a rate the first steps leave an output that no longer moves."""
     folders = [make_cell("strong", 3, learning_rate=0.1, max_epochs=12, name=f"ranks{ranks}") for ranks in (1, 3)]
-    train.train(folders[0], World())
-    answer = mpirun(3, "strongscale.train", folders[1])
+    train(folders[0], World())
+    answer = mpirun(3, "strongscale.training", folders[1])
     assert answer.returncode == 0, answer.stderr
     alone, together = (json.loads((folder / "result.json").read_text()) for folder in folders)
     assert (alone["status"], alone["diverged_because"]) == ("diverged", "collapsed")

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from strongscale import cells, models
-from strongscale.config import Study
-from strongscale.config_file import parse, refuse_repeated_keys
-from strongscale.errors import UserError
-from strongscale.schema import build, plain
-from strongscale.train import read_settings
+from strongscale import models
+from strongscale.common.errors import UserError
+from strongscale.common.schema import build, plain
+from strongscale.recovery.finished import read_settings
+from strongscale.settings import cells
+from strongscale.settings.config import Study
+from strongscale.settings.config_file import parse, refuse_repeated_keys
 
 ROOT = Path(__file__).parents[1]
 RAW = yaml.safe_load((ROOT / "config.yaml").read_text())

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from strongscale.config import Cubes
+from strongscale.common.errors import UserError
 from strongscale.data import cubes
 from strongscale.data.cubes import Cube, cube_points_mm, smoothing, window
 from strongscale.data.scans import Scan
-from strongscale.errors import UserError
+from strongscale.settings.config import Cubes
 
 SETTINGS = Cubes(voxels=8, smoothing=False)
 SMOOTH = Cubes(voxels=8)

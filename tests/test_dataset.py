@@ -12,14 +12,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strongscale.config import Cubes, Dataset, Phantom
+from strongscale.common.errors import UserError
+from strongscale.common.files import write_json
+from strongscale.common.schema import plain
 from strongscale.data import dataset, inspect
 from strongscale.data.ledger import COLUMNS
 from strongscale.data.split import validation_groups
-from strongscale.errors import UserError
-from strongscale.files import write_json
-from strongscale.loss import msle
-from strongscale.schema import plain
+from strongscale.settings.config import Cubes, Dataset, Phantom
+from strongscale.tasks.autoencoding import msle
 
 SETTINGS = Dataset(phantom=Phantom(seed=5), cubes=Cubes(voxels=4), num_validation=3)
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 from conftest import ROOT, environment
 
-from strongscale.loss import msle
 from strongscale.models import density, mixture
 from strongscale.models.density import MixtureLoss, cpu, plain
+from strongscale.tasks.autoencoding import msle
 
 WIDTH = {1: 16, 2: 11, 3: 8}
 KERNELS = {"cpu": cpu.sums, "plain": plain.sums}

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pydicom.uid import RLELossless
 from scan_fixtures import edit_slice, write_dicom
 
+from strongscale.common.errors import UserError
 from strongscale.data.scans import Scan, find_scans, open_scan
-from strongscale.errors import UserError
 
 SHAPE = (6, 5, 4)
 SPACING_MM = np.array([0.7, 0.8, 2.5])

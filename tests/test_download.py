@@ -12,10 +12,10 @@ from download_fixtures import BUSY, entry, names, part_of, scans
 from http_server import Fault
 from test_archive import files_of
 
+from strongscale.common.errors import UserError
+from strongscale.common.lock import locked
 from strongscale.data.download import __main__ as download
 from strongscale.data.download import transfer, zenodo
-from strongscale.errors import UserError
-from strongscale.lock import locked
 
 
 @pytest.mark.parametrize("number", [3, 8])

@@ -11,9 +11,9 @@ from download_fixtures import BROKEN, BUSY, list_all, names, part_of, scans
 from http_server import Fault
 from test_archive import files_of, zip_bytes
 
+from strongscale.common.errors import UserError
 from strongscale.data.download import archive, transfer
 from strongscale.data.download.transfer import Client
-from strongscale.errors import UserError
 
 
 def test_a_part_is_gone_on_with(fetch, data, server):

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from strongscale import edge
-from strongscale.cells import own_part, rate_name
-from strongscale.config import Study
-from strongscale.errors import UserError
-from strongscale.schema import build
+from strongscale.analysis import edge
+from strongscale.common.errors import UserError
+from strongscale.common.schema import build
+from strongscale.settings.cells import own_part, rate_name
+from strongscale.settings.config import Study
 
 CONSTANT = 0.02
 

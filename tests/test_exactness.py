@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from strongscale import exactness
-from strongscale.errors import UserError
+from strongscale.analysis import exactness
+from strongscale.common.errors import UserError
 
 
 def write_case(root, clock, workers, ranks, digest, earlier=()):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from strongscale import failure
-from strongscale.errors import UserError
+from strongscale.common.errors import UserError
+from strongscale.recovery import failure
 
 
 def explain(folder, status=1, asked_mb=8000, peak_mb=500.0, limit_reached=False):

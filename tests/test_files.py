@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from strongscale.errors import UserError
-from strongscale.files import atomic, read_json, write_json
+from strongscale.common.errors import UserError
+from strongscale.common.files import atomic, read_json, write_json
 
 
 def test_what_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -28,8 +28,8 @@ def test_a_full_disk_leaves_one_line_and_nothing_half_written(tmp_path):
     code = """
 import sys
 from pathlib import Path
-from strongscale.command import run
-from strongscale.files import write_json
+from strongscale.common.command import run
+from strongscale.common.files import write_json
 run(lambda arguments: write_json(Path(arguments[0]), list(range(10000))))
 """
 

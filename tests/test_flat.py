@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from strongscale import models
-from strongscale.flat import FlatParameters
+from strongscale.training.flat import FlatParameters
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import threading
 import pytest
 from conftest import environment
 
-from strongscale import gpus
-from strongscale.errors import UserError
-from strongscale.gpus import own_gpu
+from strongscale.common.errors import UserError
+from strongscale.jobs import gpus
+from strongscale.jobs.gpus import own_gpu
 
 JOB = {"SLURM_JOB_ID": "7", "CUDA_VISIBLE_DEVICES": "2,5"}
 ONE, TWO = {"ranks": 1, "training": {"device": "auto"}}, {"ranks": 2, "training": {"device": "cuda"}}
@@ -49,7 +49,7 @@ def test_each_cell_of_a_job_has_a_gpu_of_its_own(temporary):
 
 
 def test_a_gpu_is_free_again_when_its_cell_has_ended_or_died(temporary):
-    code = "import os; from strongscale.gpus import own_gpu\nwith own_gpu({'ranks': 1}, os.environ): os.kill(os.getpid(), 9)"
+    code = "import os; from strongscale.jobs.gpus import own_gpu\nwith own_gpu({'ranks': 1}, os.environ): os.kill(os.getpid(), 9)"
     variables = environment() | JOB | {"TMPDIR": str(temporary)}
     assert subprocess.run([sys.executable, "-c", code], env=variables).returncode == -9
     for _ in range(2):

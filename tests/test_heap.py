@@ -11,8 +11,8 @@ STEPS = """
 import resource, sys
 import torch
 from strongscale import models
-from strongscale.config import Model
-from strongscale.heap import keep_freed_memory
+from strongscale.settings.config import Model
+from strongscale.training.heap import keep_freed_memory
 
 if sys.argv[1] == "kept":
     keep_freed_memory()

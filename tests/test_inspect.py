@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from strongscale.common.files import write_json
 from strongscale.data import inspect
-from strongscale.files import write_json
 
 CENTRE_MM = [10.0, -20.0, 30.0]
 

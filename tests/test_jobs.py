@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from strongscale import jobs
-from strongscale.jobs import Job
-from strongscale.site import Site
+from strongscale.jobs import request
+from strongscale.jobs.request import Job
+from strongscale.settings.site import Site
 
 SITE = Site(gpus_per_host=2, cores_per_host=16)
 ONE_GPU = Site(gpus_per_host=1, cores_per_host=16)
@@ -67,7 +67,7 @@ def memory(job, site):
     ids=str,
 )
 def test_slurm_is_asked_for_hosts_and_ranks_and_gpus_of_each(job, site, expected):
-    assert jobs.for_slurm(job, site) == COMMON | memory(job, site) | expected
+    assert request.for_slurm(job, site) == COMMON | memory(job, site) | expected
 
 
 PROJECT = {"lsf_project": "strongscale", "runtime": 10}
@@ -94,16 +94,16 @@ PROJECT = {"lsf_project": "strongscale", "runtime": 10}
     ids=str,
 )
 def test_lsf_is_asked_for_slots_and_how_many_of_them_on_a_host(job, site, expected):
-    assert jobs.for_lsf(job, site) == PROJECT | memory(job, site) | expected
+    assert request.for_lsf(job, site) == PROJECT | memory(job, site) | expected
 
 
 def test_an_uneven_gpu_job_asks_lsf_for_whole_hosts():
-    assert jobs.for_lsf(Job(ranks=3, gpus=1), SITE)["cpus_per_task"] == 4
+    assert request.for_lsf(Job(ranks=3, gpus=1), SITE)["cpus_per_task"] == 4
 
 
 def test_jobs_that_may_share_an_allocation_ask_for_what_adds_up():
     job = Job(gpus=1, together=4)
-    slurm, lsf = jobs.for_slurm(job, SITE), jobs.for_lsf(job, SITE)
+    slurm, lsf = request.for_slurm(job, SITE), request.for_lsf(job, SITE)
     for asked in (slurm, lsf):
         assert asked["mem_mb"] == 1000
         assert asked["cpus_per_task"] == 1
@@ -115,7 +115,7 @@ def test_jobs_that_may_share_an_allocation_ask_for_what_adds_up():
 
 def test_threads_are_cores_of_a_rank_and_share_its_memory():
     job = Job(ranks=4, threads=4, memory_mb=1001)
-    slurm, lsf = jobs.for_slurm(job, SITE), jobs.for_lsf(job, SITE)
+    slurm, lsf = request.for_slurm(job, SITE), request.for_lsf(job, SITE)
     assert (slurm["cpus_per_task"], slurm["tasks_per_node"]) == (4, 4)
     assert (lsf["cpus_per_task"], lsf["ptile"]) == (16, 16)
     assert slurm["mem_mb_per_cpu"] == lsf["mem_mb_per_cpu"] == math.ceil(1001 / 4)
@@ -123,7 +123,7 @@ def test_threads_are_cores_of_a_rank_and_share_its_memory():
 
 def test_queue_account_and_further_options_are_the_sites():
     site = Site(queue="long", account="physics", extra="--constraint=a100")
-    slurm, lsf = jobs.for_slurm(Job(), site), jobs.for_lsf(Job(gpus=1), site)
+    slurm, lsf = request.for_slurm(Job(), site), request.for_lsf(Job(gpus=1), site)
     assert (slurm["slurm_partition"], slurm["slurm_account"]) == ("long", "physics")
     assert slurm["slurm_extra"] == "--constraint=a100"
     assert (lsf["lsf_queue"], lsf["lsf_project"]) == ("long", "physics")
@@ -132,19 +132,19 @@ def test_queue_account_and_further_options_are_the_sites():
 
 @pytest.mark.parametrize("executor", ["slurm", "slurm-jobstep", "lsf"])
 def test_a_scheduler_finds_the_key_mpi_even_for_one_rank(executor):
-    assert jobs.resources_of(Job(), SITE, executor)["mpi"] == ""
+    assert request.resources_of(Job(), SITE, executor)["mpi"] == ""
 
 
 def test_who_deals_out_the_tasks_of_an_array_finds_no_such_key():
-    job, without = Job(ranks=2), jobs.resources_of(Job(ranks=2), SITE, "slurm-jobstep", deals_array=True)
-    assert without | {"mpi": "mpirun"} == jobs.resources_of(job, SITE, "slurm-jobstep")
+    job, without = Job(ranks=2), request.resources_of(Job(ranks=2), SITE, "slurm-jobstep", deals_array=True)
+    assert without | {"mpi": "mpirun"} == request.resources_of(job, SITE, "slurm-jobstep")
     assert "mpi" not in without
 
 
 @pytest.mark.parametrize("executor", [None, "local", "dryrun"])
 def test_this_machine_counts_gpus_and_memory(executor):
-    assert jobs.resources_of(Job(ranks=3, gpus=1), SITE, executor) == {"gpu": 3, "mem_mb": 3000}
-    assert jobs.resources_of(Job(ranks=3), SITE, executor) == {"mem_mb": 3000}
+    assert request.resources_of(Job(ranks=3, gpus=1), SITE, executor) == {"gpu": 3, "mem_mb": 3000}
+    assert request.resources_of(Job(ranks=3), SITE, executor) == {"mem_mb": 3000}
 
 
 def test_every_resource_has_a_name_that_the_rules_ask_for():
@@ -155,25 +155,25 @@ def test_every_resource_has_a_name_that_the_rules_ask_for():
         for one in described
         for place in (SITE, ONE_GPU, site)
         for executor in ("slurm", "lsf", None)
-        for name in jobs.resources_of(one, place, executor)
+        for name in request.resources_of(one, place, executor)
     }
-    assert asked == set(jobs.NAMES)
+    assert asked == set(request.NAMES)
 
 
 def test_minutes_grow_with_attempts_and_stop_at_the_queues_limit():
     site = Site(longest_minutes=100)
-    assert [jobs.minutes_of(60, attempt, site) for attempt in (1, 2, 3)] == [60, 90, 100]
-    assert jobs.minutes_of(60, 3, Site()) == 120
+    assert [request.minutes_of(60, attempt, site) for attempt in (1, 2, 3)] == [60, 90, 100]
+    assert request.minutes_of(60, 3, Site()) == 120
 
 
 def test_memory_grows_with_attempts():
-    assert [jobs.grown(400, attempt) for attempt in (1, 2, 3)] == [400, 600, 800]
+    assert [request.grown(400, attempt) for attempt in (1, 2, 3)] == [400, 600, 800]
 
 
 def test_the_prelude_quotes_what_a_shell_would_take_apart():
     site = Site(modules=("cuda/12.4", "a b"), environment={"NAME": "it's; $HOME"})
-    assert jobs.prelude(site) == """module load cuda/12.4 'a b'; export NAME='it'"'"'s; $HOME'; """
+    assert request.prelude(site) == """module load cuda/12.4 'a b'; export NAME='it'"'"'s; $HOME'; """
 
 
 def test_without_modules_and_variables_there_is_no_prelude():
-    assert jobs.prelude(Site()) == ""
+    assert request.prelude(Site()) == ""

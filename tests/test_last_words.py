@@ -2,7 +2,7 @@
 
 import os
 
-from strongscale import last_words
+from strongscale.jobs import last_words
 
 SINCE_S = 1000.0
 

@@ -10,13 +10,14 @@ from types import SimpleNamespace
 import pytest
 from conftest import ROOT, environment
 
-from strongscale import failure, launchers
-from strongscale import launch as launch_module
-from strongscale.config import Checkpoints
-from strongscale.files import read_json
-from strongscale.interrupt import EXIT_STATUS
-from strongscale.launch import note_job
-from strongscale.scheduler import submission
+from strongscale.common.files import read_json
+from strongscale.jobs import launch as launch_module
+from strongscale.jobs import launchers
+from strongscale.jobs.launch import note_job
+from strongscale.jobs.scheduler import submission
+from strongscale.recovery import failure
+from strongscale.recovery.interrupt import EXIT_STATUS
+from strongscale.settings.config import Checkpoints
 
 SLURM = {"SLURM_JOB_ID": "42", "SLURM_NODELIST": "n[1-2]"}
 LSF = {"LSB_JOBID": "42", "LSB_DJOB_HOSTFILE": "/home/hosts"}
@@ -25,7 +26,7 @@ LSF = {"LSB_JOBID": "42", "LSB_DJOB_HOSTFILE": "/home/hosts"}
 def command(variables, ranks, own=None):
     """The words between mpirun's own name and the program, without those for root."""
     launcher = launchers.choose(variables, own)
-    words = launchers.command_line(launcher, ranks, variables, "strongscale.train", "cell")
+    words = launchers.command_line(launcher, ranks, variables, "strongscale.training", "cell")
     return [word for word in words if word != "--allow-run-as-root"]
 
 
@@ -48,7 +49,7 @@ def test_the_launcher_is_that_of_the_job_unless_the_site_has_its_own(variables, 
 
 @pytest.mark.parametrize(("variables", "own"), [({}, None), (SLURM, None), (LSF, None), (SLURM, "srun")])
 def test_one_rank_needs_no_mpi(variables, own):
-    assert command(variables, 1, own) == [sys.executable, "-m", "strongscale.train", "cell"]
+    assert command(variables, 1, own) == [sys.executable, "-m", "strongscale.training", "cell"]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,15 @@ def test_one_rank_needs_no_mpi(variables, own):
     ],
 )
 def test_several_ranks_are_started_by_the_launchers_words(variables, own, words):
-    program = ["env", f"PYTHONPATH={ROOT / 'workflow'}", sys.executable, "-m", "mpi4py", "-m", "strongscale.train"]
+    program = [
+        "env",
+        f"PYTHONPATH={ROOT / 'workflow'}",
+        sys.executable,
+        "-m",
+        "mpi4py",
+        "-m",
+        "strongscale.training",
+    ]
     assert command(variables, 4, own) == [*words.split(), *program, "cell"]
 
 
@@ -74,9 +83,7 @@ def test_the_sites_own_launcher_has_its_variables_filled_in_where_the_job_runs(m
 
 # --- Slurm's variables
 
-SHOW = (
-    "import json, os; from strongscale import launchers; print(json.dumps(launchers.Slurm().environment(os.environ)))"
-)
+SHOW = "import json, os; from strongscale.jobs import launchers; print(json.dumps(launchers.Slurm().environment(os.environ)))"
 
 
 def restored(tmp_path, given, left):
@@ -107,7 +114,7 @@ def test_variables_that_are_there_are_not_restored(tmp_path):
 
 def launch(folder, *arguments, script=None, **variables):
     """Launch a cell as a job does; the finished process."""
-    program = ["-c", script] if script else ["-m", "strongscale.launch"]
+    program = ["-c", script] if script else ["-m", "strongscale.jobs.launch"]
     done = subprocess.run(
         [sys.executable, *program, folder, *arguments],
         env=environment() | variables,
@@ -200,7 +207,7 @@ def test_what_a_run_of_other_settings_left_is_gone_before_training_begins(make_c
 
 def test_a_result_of_settings_that_changed_meanwhile_gets_no_receipt(make_cell):
     folder = make_cell(max_epochs=30)
-    change = "import json, sys; from strongscale import launch, finished; path = sys.argv[1] + '/cell.json'; "
+    change = "import json, sys; from strongscale.jobs import launch; from strongscale.recovery import finished; path = sys.argv[1] + '/cell.json'; "
     change += "known = launch.start_and_wait\n"
     change += "def wait(*given):\n    ended = known(*given)\n    cell = json.load(open(path)) | {'seed': 9}\n"
     change += "    json.dump(cell, open(path, 'w'))\n    return ended\n"
@@ -227,7 +234,7 @@ def test_a_job_that_starts_while_a_second_one_waits_leaves_both_noted(tmp_path, 
     assert [(job["id"], job["log"]) for job in submission.jobs_of(tmp_path)] == [("8", "8.log"), ("7", "7.log")]
 
 
-SOON = "import sys; from strongscale import launch; launch.SHORTEST_S = 0.0; launch.main(sys.argv[1:])"
+SOON = "import sys; from strongscale.jobs import launch; launch.SHORTEST_S = 0.0; launch.main(sys.argv[1:])"
 
 
 def test_a_run_whose_time_is_up_leaves_with_75_and_goes_on_from_its_checkpoint(make_cell):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import optimize, special
 
-from strongscale.files import read_json, write_json
+from strongscale.common.files import read_json, write_json
 from strongscale.synthesis import __main__ as synthesis
 from strongscale.synthesis import figures, likeness, telling_apart
 from strongscale.synthesis.measures import TITLES, measure

@@ -5,9 +5,9 @@ import subprocess
 import pytest
 from conftest import ROOT
 
-from strongscale.errors import UserError
-from strongscale.scheduler import limits
-from strongscale.site import Site
+from strongscale.common.errors import UserError
+from strongscale.jobs.scheduler import limits
+from strongscale.settings.site import Site
 
 BELOW = """QUEUE: normal
 DEFAULT LIMITS:

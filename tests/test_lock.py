@@ -7,10 +7,10 @@ import sys
 import pytest
 from conftest import environment
 
-from strongscale.errors import UserError
-from strongscale.lock import is_held, locked
+from strongscale.common.errors import UserError
+from strongscale.common.lock import is_held, locked
 
-HOLD = "import sys, time; from pathlib import Path; from strongscale.lock import locked\nwith locked(Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(600)"
+HOLD = "import sys, time; from pathlib import Path; from strongscale.common.lock import locked\nwith locked(Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(600)"
 
 
 def test_a_second_run_is_refused_and_told_who_has_the_folder(tmp_path):

@@ -5,10 +5,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from strongscale.common.errors import UserError
+from strongscale.common.files import read_json
 from strongscale.data import losses
 from strongscale.data.ledger import COLUMNS
-from strongscale.errors import UserError
-from strongscale.files import read_json
 
 
 def compare(folder: Path, tolerated: int, reason: str = "scan unreadable") -> Path:

@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT, environment, rows
 from workflow_fixtures import command, fingerprint
 
-from strongscale.files import read_json
+from strongscale.common.files import read_json
 
 BIN = ROOT / "tests" / "lsf" / "bin"
 DEADLINE_S = 300

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from strongscale import models
-from strongscale.config import Model
-from strongscale.errors import UserError
-from strongscale.loss import msle
+from strongscale.common.errors import UserError
 from strongscale.models import density
 from strongscale.models.deepdensity import create
 from strongscale.models.density import cpu, plain
+from strongscale.settings.config import Model
+from strongscale.tasks.autoencoding import msle
 
 DIMENSIONS = [1, 2, 3]
 MASSES = ["unit", "paper", 3.5, "learnt"]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import SimpleITK
 
+from strongscale.common.errors import UserError
 from strongscale.data.scans.metaimage import open_metaimage, write_scan
-from strongscale.errors import UserError
 
 OBLIQUE = np.linalg.qr(np.random.default_rng(8).normal(size=(3, 3)))[0]
 SPACING_MM = np.array([0.7, 0.8, 2.5])

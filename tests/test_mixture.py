@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
-from strongscale.config import Model
 from strongscale.models import create, mixture
+from strongscale.settings.config import Model
 
 WIDTH = {1: 16, 2: 16, 3: 8}
 

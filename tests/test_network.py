@@ -4,12 +4,13 @@ import math
 
 import pytest
 
-from strongscale import network, prepare
-from strongscale.config import NETWORKS, Network, Study
-from strongscale.errors import UserError
-from strongscale.files import write_json
-from strongscale.network import all_reduce_s
-from strongscale.schema import build, plain
+from strongscale.common.errors import UserError
+from strongscale.common.files import write_json
+from strongscale.common.schema import build, plain
+from strongscale.settings.config import NETWORKS, Network, Study
+from strongscale.timing import measure_network
+from strongscale.timing.network import all_reduce_s
+from strongscale.training import prepare
 
 FLAT = Network(latency_s=1.0, bandwidth_bytes_per_s=10.0, workers_per_host=1)
 
@@ -64,9 +65,9 @@ def one_level_s(peers, num_bytes, latency_s, bytes_per_s):
 def measured(request, monkeypatch):
     """What is measured between so many ranks of one host."""
     host = OneHost(request.param)
-    monkeypatch.setattr(network.world, "create", lambda: host)
-    monkeypatch.setattr(network.time, "perf_counter", lambda: host.now_s)
-    return network.measure(repeats=3)
+    monkeypatch.setattr(measure_network.world, "create", lambda: host)
+    monkeypatch.setattr(measure_network.time, "perf_counter", lambda: host.now_s)
+    return measure_network.measure(repeats=3)
 
 
 @pytest.mark.parametrize("workers", [2, 3, 4, 8, 32])

@@ -9,8 +9,8 @@ import nibabel
 import numpy as np
 import pytest
 
+from strongscale.common.errors import UserError
 from strongscale.data.scans.nifti import RAS_TO_LPS, open_nifti
-from strongscale.errors import UserError
 
 AFFINE = np.eye(4)
 AFFINE[:3, :3] = np.linalg.qr(np.random.default_rng(8).normal(size=(3, 3)))[0] * [0.7, 0.8, 2.5]

@@ -6,9 +6,9 @@ import sys
 import pytest
 from conftest import environment
 
-from strongscale import once
-from strongscale.errors import UserError
-from strongscale.lock import locked
+from strongscale.common.errors import UserError
+from strongscale.common.lock import locked
+from strongscale.jobs import once
 
 
 @pytest.fixture
@@ -97,12 +97,12 @@ def test_a_failure_leaves_no_receipt_and_what_was_made_before(stage, tmp_path):
 
 
 def test_a_second_copy_waits_for_the_first(tmp_path):
-    command = [tmp_path / "receipts/settings.json", "--makes", tmp_path / "page.md", "--run", "settings_page"]
+    command = [tmp_path / "receipts/settings.json", "--makes", tmp_path / "page.md", "--run", "settings.page"]
     record = tmp_path / "receipts" / "records" / "settings"
     record.mkdir(parents=True)
     with locked(record, 0):
         second = subprocess.Popen(
-            list(map(str, [sys.executable, "-m", "strongscale.once", *command, tmp_path / "page.md"])),
+            list(map(str, [sys.executable, "-m", "strongscale.jobs.once", *command, tmp_path / "page.md"])),
             env=environment(),
         )
         with pytest.raises(subprocess.TimeoutExpired):

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strongscale.order import epoch_order, split
+from strongscale.training.sampler import epoch_order, split
 
 
 @given(count=st.integers(0, 500), parts=st.integers(1, 40))

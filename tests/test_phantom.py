@@ -9,15 +9,15 @@ import pandas as pd
 import pytest
 import SimpleITK
 
-from strongscale.config import Phantom
+from strongscale.common.errors import UserError
+from strongscale.common.schema import build, plain
 from strongscale.data.phantom import scans as phantom
 from strongscale.data.phantom.__main__ import main
 from strongscale.data.phantom.anatomy import grow_vessels, random_chest
 from strongscale.data.phantom.nodules import CLEARANCE_MM, MARGIN_MM, place, random_diameters_mm, random_nodule
 from strongscale.data.phantom.rendering import make_grid, render, scanned
 from strongscale.data.scans import find_scans, open_scan
-from strongscale.errors import UserError
-from strongscale.schema import build, plain
+from strongscale.settings.config import Phantom
 
 SMALL = Phantom(scans=6, nodules=15, subsets=2, size_mm=(90.0, 80.0, 70.0), seed=3)
 

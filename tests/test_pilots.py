@@ -2,13 +2,14 @@
 
 import pytest
 
-from strongscale import cells, config_file, pilots
-from strongscale.cells import Cell
-from strongscale.config import Study
-from strongscale.errors import UserError
-from strongscale.files import read_json, write_json
-from strongscale.prepare import resolve
-from strongscale.schema import build
+from strongscale.analysis import pilots
+from strongscale.common.errors import UserError
+from strongscale.common.files import read_json, write_json
+from strongscale.common.schema import build
+from strongscale.settings import cells, config_file
+from strongscale.settings.cells import Cell
+from strongscale.settings.config import Study
+from strongscale.training.prepare import resolve
 
 TARGET = {"sequential_epochs": 3, "pilots": [11, 12]}
 

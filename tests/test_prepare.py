@@ -8,13 +8,15 @@ from dataclasses import replace
 import pytest
 from conftest import TINY_MODEL
 
-from strongscale import models, prepare, train
-from strongscale.config import Study
+from strongscale import models
+from strongscale.common.errors import UserError
+from strongscale.common.files import read_json, write_json
+from strongscale.common.schema import build, plain
 from strongscale.data.dataset import brightness_of, load, loss_without_input
-from strongscale.errors import UserError
-from strongscale.files import read_json, write_json
-from strongscale.schema import build, plain
-from strongscale.world import World
+from strongscale.distributed.world import World
+from strongscale.settings.config import Study
+from strongscale.training import prepare, setup
+from strongscale.training.run import train
 
 
 def write(output, dataset, **settings):
@@ -74,7 +76,7 @@ def test_a_minibatch_that_takes_all_samples_is_told_in_the_plan(tmp_path, tiny_d
 def test_a_minibatch_that_takes_all_samples_is_told_in_log_and_result(make_cell, caplog):
     folder = make_cell("weak", 4, max_epochs=1)
     with caplog.at_level(logging.WARNING):
-        train.train(folder, World())
+        train(folder, World())
     assert "minibatch 64, larger than the 50 training samples" in caplog.text
     result = json.loads((folder / "result.json").read_text())
     assert (result["minibatch"], result["num_training"]) == (64, 50)
@@ -86,7 +88,7 @@ def test_a_model_that_can_not_draw_its_weights_is_refused_by_name(make_cell, mon
 
     monkeypatch.setattr(models.deepdensity, "create", lambda settings, voxels: Bare(), raising=True)
     with pytest.raises(UserError, match=r"model\.kind: deepdensity\.py makes a Bare without `initialise\(generator\)`"):
-        train.prepare(make_cell("sequential"), World())
+        setup.prepare(make_cell("sequential"), World())
 
 
 def test_a_start_at_the_mean_brightness_knows_it_from_the_data_set_in_its_own_dimensions(make_cell, tiny_dataset):

@@ -7,10 +7,12 @@ import sys
 import pytest
 from conftest import environment
 
-from strongscale import provenance, train
-from strongscale.errors import UserError
-from strongscale.files import read_json
-from strongscale.world import World
+from strongscale.common import provenance
+from strongscale.common.errors import UserError
+from strongscale.common.files import read_json
+from strongscale.distributed.world import World
+from strongscale.training import loop, setup
+from strongscale.training.run import train
 
 WARMUP = ("strongscale.models.deepdensity", "strongscale.strategies.warmup")
 MINE = "from strongscale.strategies.base import Strategy\n\n\nclass Mine(Strategy):\n    pass\n"
@@ -48,13 +50,13 @@ def test_a_strategy_that_the_cell_does_not_name_is_none_of_its_code(package, tex
     [
         "data/dataset.py",
         "data/tables.py",
-        "trainer.py",
-        "reduction.py",
+        "training/loop.py",
+        "training/reduction.py",
         "models/density/triton_kernel.py",
         "strategies/warmup.py",
         "strategies/weak.py",  # which warmup is made from
-        "clock.py",
-        "schema.py",
+        "timing/clock.py",
+        "common/schema.py",
     ],
 )
 def test_what_decides_the_result_is_part_of_it(package, name):
@@ -62,7 +64,15 @@ def test_what_decides_the_result_is_part_of_it(package, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["launch.py", "lock.py", "failure.py", "analysis/load.py", "data/cubes.py", "strategies/linear.py"]
+    "name",
+    [
+        "jobs/launch.py",
+        "common/lock.py",
+        "recovery/failure.py",
+        "analysis/load.py",
+        "data/cubes.py",
+        "strategies/linear.py",
+    ],
 )
 def test_what_does_not_decide_the_result_is_no_part_of_it(package, name):
     assert not changes(package, name)
@@ -78,7 +88,7 @@ def test_a_module_of_a_strategys_own_is_part_of_it(package):
 
 def test_lines_that_end_otherwise_are_the_same_code(package):
     before = provenance.code(*WARMUP)
-    path = package / "trainer.py"
+    path = package / "training/loop.py"
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     assert provenance.code(*WARMUP) == before
 
@@ -97,7 +107,7 @@ def test_what_is_left_out_is_there(package):
 
 def test_the_hash_does_not_depend_on_what_the_process_has_imported():
     """Here everything is imported; there nothing but this module."""
-    code = f"from strongscale import provenance; print(provenance.code_hash(provenance.code(*{WARMUP})))"
+    code = f"from strongscale.common import provenance; print(provenance.code_hash(provenance.code(*{WARMUP})))"
     answer = subprocess.run(
         [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True, timeout=60
     )
@@ -106,25 +116,25 @@ def test_the_hash_does_not_depend_on_what_the_process_has_imported():
 
 def test_an_edit_during_the_run_is_not_credited_to_it(make_cell, package, monkeypatch):
     folder = make_cell("strong", 2, max_epochs=1)
-    before = provenance.code(*WARMUP)["trainer.py"]
-    run = train.Trainer.run
+    before = provenance.code(*WARMUP)["training/loop.py"]
+    run = loop.Trainer.run
 
     def run_while_somebody_edits(self):
-        edit(package / "trainer.py")
+        edit(package / "training/loop.py")
         return run(self)
 
-    monkeypatch.setattr(train.Trainer, "run", run_while_somebody_edits)
-    train.train(folder, World())
+    monkeypatch.setattr(loop.Trainer, "run", run_while_somebody_edits)
+    train(folder, World())
     result = read_json(folder / "result.json")
-    assert result["code"]["trainer.py"] == before
+    assert result["code"]["training/loop.py"] == before
     assert result["code_hash"] == provenance.code_hash(result["code"])
 
 
 def test_a_run_goes_on_from_its_checkpoints_after_a_strategy_was_added(make_cell, package, monkeypatch):
     folder = make_cell("strong", 2)
-    trainer = train.prepare(folder, World())
+    trainer = setup.prepare(folder, World())
     trainer.continuation.resume(trainer)
     trainer.continuation.save(trainer, 0)
     (package / "strategies" / "mine.py").write_text(MINE)
-    train.train(folder, World())
+    train(folder, World())
     assert read_json(folder / "result.json")["attempts"] == 2

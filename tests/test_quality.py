@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from strongscale.common.errors import UserError
+from strongscale.common.files import write_json
 from strongscale.data import dataset
 from strongscale.data.quality import __main__ as quality
 from strongscale.data.quality import duplicates
@@ -15,8 +17,6 @@ from strongscale.data.quality.duplicates import find_duplicates, rms_distances
 from strongscale.data.quality.figure import quality_figure
 from strongscale.data.quality.montage import choose
 from strongscale.data.quality.page import Section, sections, write_page
-from strongscale.errors import UserError
-from strongscale.files import write_json
 
 
 def random_cubes(count, voxels=4, seed=0):

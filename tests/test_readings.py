@@ -8,8 +8,8 @@ from analysis_fixtures import NULL_LOSS, Outcome, paper_study, write_study
 
 from strongscale.analysis import readings
 from strongscale.analysis.paper import ETA
-from strongscale.cells import is_rate_name, rate_of
-from strongscale.errors import UserError
+from strongscale.common.errors import UserError
+from strongscale.settings.cells import is_rate_name, rate_of
 
 DEAD = 0.7
 TRAINED = {ETA: {1: [0.2, 0.1, 0.06, 0.04], 2: [0.2, 0.1, 0.06, 0.04]}}

@@ -2,7 +2,7 @@
 
 import json
 
-from strongscale import receipts
+from strongscale.jobs import receipts
 
 
 def write(folder, name="result.json", content="{}"):

@@ -11,9 +11,10 @@ import safetensors.torch
 import torch
 from conftest import TINY_MODEL, environment, write_cell, write_dataset
 
-from strongscale import models, reconstruct
-from strongscale.config import Model
-from strongscale.errors import UserError
+from strongscale import models
+from strongscale.common.errors import UserError
+from strongscale.settings.config import Model
+from strongscale.synthesis import reconstruct
 
 
 @pytest.fixture
@@ -55,9 +56,7 @@ def test_the_figures_two_nodules_come_from_validation(cell, tmp_path):
 
 
 def test_the_figures_nodules_need_no_reader_of_medical_images(cell, tmp_path):
-    code = (
-        "import sys; sys.modules['nibabel'] = None; from strongscale import reconstruct; reconstruct.main(sys.argv[1:])"
-    )
+    code = "import sys; sys.modules['nibabel'] = None; from strongscale.synthesis import reconstruct; reconstruct.main(sys.argv[1:])"
     command = [sys.executable, "-c", code, str(cell), "--output", str(tmp_path / "two.npz")]
     subprocess.run(command, env=environment(), check=True, timeout=60)
 

@@ -9,10 +9,10 @@ from conftest import mpirun
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strongscale.flat import FlatParameters
-from strongscale.passes import Passes
-from strongscale.reduction import ExactReduction
-from strongscale.world import World
+from strongscale.distributed.world import World
+from strongscale.training.flat import FlatParameters
+from strongscale.training.passes import Passes
+from strongscale.training.reduction import ExactReduction
 
 
 class Scalar(torch.nn.Module):
@@ -70,7 +70,7 @@ def test_training_has_the_same_bits_on_every_number_of_workers_and_ranks(make_ce
     for workers, ranks in cases:
         settings = {"reduction": "exact", "microbatch": 2, "clock": clock, "name": f"w{workers}r{ranks}"}
         folder = make_cell("strong", workers, **settings)
-        answer = mpirun(ranks, "strongscale.train", folder)
+        answer = mpirun(ranks, "strongscale.training", folder)
         assert answer.returncode == 0, answer.stderr
         assert json.loads((folder / "result.json").read_text())["ranks"] == ranks
         found.append(list(hashes(folder)))

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from strongscale.config import Dataset, Phantom
+from strongscale.common.errors import UserError
+from strongscale.common.files import write_json
 from strongscale.data import dataset
 from strongscale.data.resemblance.__main__ import main
 from strongscale.data.resemblance.measures import (
@@ -20,8 +21,7 @@ from strongscale.data.resemblance.measures import (
 )
 from strongscale.data.resemblance.page import stratify
 from strongscale.data.resemblance.pairs import MOST_APART, Side, pair, read
-from strongscale.errors import UserError
-from strongscale.files import write_json
+from strongscale.settings.config import Dataset, Phantom
 
 
 def balls(diameters_mm, brightness, voxels=12, voxel_mm=1.0):

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scan_fixtures import FORMS, write_dicom, write_form
 from scipy import ndimage
 
+from strongscale.common.errors import UserError
 from strongscale.data.scans import Scan, find_scans, open_scan
-from strongscale.errors import UserError
 
 CENTRE_MM = np.array([-30.5, -20.0, -110.25])
 RISE_PER_MM = np.array([150.0, -90.0, 60.0])

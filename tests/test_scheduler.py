@@ -9,8 +9,8 @@ from pathlib import PurePosixPath
 import pytest
 from conftest import ROOT
 
-from strongscale.scheduler import lsf, own, slurm, states, submission
-from strongscale.scheduler.patience import SILENT, ask
+from strongscale.jobs.scheduler import lsf, own, slurm, states, submission
+from strongscale.jobs.scheduler.patience import SILENT, ask
 
 CELL = "results/tiny/cells/strong/04workers/seed1"
 COMMAND = (

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from strongscale.settings_page import page
+from strongscale.settings.page import page
 
 
 def test_the_page_is_up_to_date():

@@ -3,8 +3,8 @@
 import pytest
 from conftest import ROOT
 
-from strongscale.errors import UserError
-from strongscale.site import Site, read
+from strongscale.common.errors import UserError
+from strongscale.settings.site import Site, read
 
 
 @pytest.fixture

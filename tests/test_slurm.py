@@ -15,7 +15,7 @@ import yaml
 from conftest import ROOT, environment, rows
 from workflow_fixtures import fingerprint
 
-from strongscale.files import read_json
+from strongscale.common.files import read_json
 
 sys.path.insert(0, str(Path(__file__).parent / "slurm"))
 

@@ -11,7 +11,7 @@ import sys
 import pytest
 from status_fixtures import NOW, Life, make_study, status_of
 
-from strongscale.cells import Cell
+from strongscale.settings.cells import Cell
 from strongscale.status.snapshot import as_table, take
 from strongscale.status.state import FINISHED
 

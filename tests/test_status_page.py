@@ -10,8 +10,8 @@ from conftest import environment
 from status_fixtures import NOW, Life, make_study, status_of
 from workflow_fixtures import write_config
 
-from strongscale.cells import Cell, all_cells
-from strongscale.errors import UserError
+from strongscale.common.errors import UserError
+from strongscale.settings.cells import Cell, all_cells
 from strongscale.status import __main__ as command
 from strongscale.status.page import Page
 from strongscale.status.snapshot import as_table, take

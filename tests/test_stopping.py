@@ -2,8 +2,8 @@
 
 import pytest
 
-from strongscale.config import Collapse
-from strongscale.stopping import Verdict, judge
+from strongscale.settings.config import Collapse
+from strongscale.training.stopping import Verdict, judge
 
 CONSTANT = 0.019
 

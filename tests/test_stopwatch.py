@@ -5,11 +5,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from strongscale import stopwatch
-from strongscale.clock import WallClock
-from strongscale.stopwatch import GpuStopwatch, HostStopwatch
-from strongscale.suspension import Suspension, Watch
-from strongscale.world import World
+from strongscale.distributed.world import World
+from strongscale.recovery.suspension import Suspension, Watch
+from strongscale.timing import stopwatch
+from strongscale.timing.clock import WallClock
+from strongscale.timing.stopwatch import GpuStopwatch, HostStopwatch
 
 
 class Queue:

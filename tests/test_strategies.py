@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from strongscale import models, strategies, train
-from strongscale.errors import UserError
+from strongscale import models, strategies
+from strongscale.common.errors import UserError
+from strongscale.distributed.world import World
 from strongscale.strategies import kinds, named, names
 from strongscale.strategies.base import Strategy
-from strongscale.world import World
+from strongscale.training.run import train
 
 B, ETA = 32, 0.00105
 
@@ -55,7 +56,7 @@ def broken(tmp_path, monkeypatch):
 
 def test_a_broken_strategy_is_the_matter_of_those_who_name_it(broken, make_cell):
     assert "broken" in names()
-    train.train(make_cell("strong", 2, max_epochs=1), World())
+    train(make_cell("strong", 2, max_epochs=1), World())
     with pytest.raises(SyntaxError):
         named("broken")
 
@@ -77,5 +78,5 @@ def test_a_broken_model_is_the_matter_of_those_who_name_it(tmp_path, monkeypatch
     shutil.copytree(Path(models.__file__).parent, tmp_path / "models", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "models" / "mine.py").write_text("this is no Python (\n")
     monkeypatch.setattr(models, "__path__", [str(tmp_path / "models")])
-    train.train(make_cell("strong", 2, max_epochs=1), World())
+    train(make_cell("strong", 2, max_epochs=1), World())
     assert "mine" in models.kinds()

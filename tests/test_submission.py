@@ -9,8 +9,8 @@ import sys
 import pytest
 from conftest import ROOT
 
-from strongscale.failure import NAME, is_permanent
-from strongscale.scheduler import lsf, submission
+from strongscale.jobs.scheduler import lsf, submission
+from strongscale.recovery.failure import NAME, is_permanent
 
 CELL = "results/tiny/cells/strong/04workers/seed1"
 COMMAND = "snakemake --target-jobs train:study=tiny,strategy=strong,workers=04,seed=1"
@@ -87,7 +87,7 @@ def test_nothing_is_submitted_again_while_nobody_tells_whether_it_was_taken(behi
 def test_a_script_from_standard_input_is_submitted_each_time(behind, clock, tmp_path):
     behind("exit 0", "squeue")
     own = behind(f"cat >> scripts; {TAKEN_AT_THIRD.format('Socket timed out', 42)}", "sbatch")
-    call = "import sys; from strongscale.scheduler import submission, patience as p; from pathlib import Path\n"
+    call = "import sys; from strongscale.jobs.scheduler import submission, patience as p; from pathlib import Path\n"
     call += f"sys.exit(submission.sbatch({own!r}, {[*SLURM, '/dev/stdin']}, Path.cwd(), p.Patience(pause_s=0)))"
     variables = {"PATH": f"{tmp_path}:/usr/bin:/bin", "PYTHONPATH": str(ROOT / "workflow")}
     done = subprocess.run([sys.executable, "-c", call], input="job\n", text=True, env=variables, cwd=tmp_path)

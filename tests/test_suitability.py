@@ -7,9 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from strongscale import models, suitability, train
-from strongscale.errors import UserError
-from strongscale.world import World
+from strongscale import models
+from strongscale.common.errors import UserError
+from strongscale.distributed.world import World
+from strongscale.tasks import suitability
+from strongscale.training.run import train
 
 CUBES = torch.rand(5, 4, 4, 4, generator=torch.Generator().manual_seed(1))
 
@@ -145,6 +147,6 @@ def test_a_run_with_such_a_model_is_refused_before_it_trains(make_cell, monkeypa
     monkeypatch.setattr(models, "create", lambda settings, voxels: Model(nn.BatchNorm3d(4)))
     folder = make_cell("strong", 2)
     with pytest.raises(UserError, match=r"its layer between \(BatchNorm3d\) takes its mean .* take GroupNorm"):
-        train.train(folder, World())
+        train(folder, World())
     assert not (folder / "epochs.csv").exists()
     assert not (folder / "result.json").exists()

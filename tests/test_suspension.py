@@ -13,12 +13,14 @@ import pytest
 import torch
 from conftest import environment, mpi_command, rows
 
-from strongscale import stopwatch, suspension, train
-from strongscale.clock import EmulatedClock, WallClock
-from strongscale.config import NETWORKS
-from strongscale.stopwatch import GpuStopwatch, HostStopwatch, Lap
-from strongscale.suspension import PERIOD_S, Suspension, Watch
-from strongscale.world import World
+from strongscale.distributed.world import World
+from strongscale.recovery import suspension
+from strongscale.recovery.suspension import PERIOD_S, Suspension, Watch
+from strongscale.settings.config import NETWORKS
+from strongscale.timing import stopwatch
+from strongscale.timing.clock import EmulatedClock, WallClock
+from strongscale.timing.stopwatch import GpuStopwatch, HostStopwatch, Lap
+from strongscale.training.run import train
 
 # --- telling suspension from work
 
@@ -210,7 +212,10 @@ def test_a_gpus_lap_tells_the_suspension_inside(monkeypatch):
 
 TRAIN = """
 import pathlib, sys, time
-from strongscale import command, continuation, suspension, train
+from strongscale.common import command
+from strongscale.recovery import continuation
+from strongscale.recovery import suspension
+from strongscale.training.__main__ import main
 
 def wait(self, run, step, epoch):
     after_epoch(self, run, step, epoch)
@@ -219,7 +224,7 @@ def wait(self, run, step, epoch):
 
 suspension.SHORTEST_S = 0.5
 after_epoch, continuation.Continuation.after_epoch = continuation.Continuation.after_epoch, wait
-command.run(train.main)
+command.run(main)
 """
 """Training that takes half a second for a suspension, so that a test needn't stop it for long, and waits after two epochs."""
 
@@ -229,7 +234,7 @@ def start(ranks, folder):
     program = ["-m", "mpi4py"] if ranks > 1 else []
     train_it = [sys.executable, *program, "-c", TRAIN, str(folder)]
     mpi = [*mpi_command(ranks, "")[:6]] if ranks > 1 else []
-    command = [sys.executable, "-m", "strongscale.launch", str(folder), "--command", *mpi, *train_it]
+    command = [sys.executable, "-m", "strongscale.jobs.launch", str(folder), "--command", *mpi, *train_it]
     log = (folder / "train.log").open("w")
     return subprocess.Popen(command, env=environment(), stderr=log, start_new_session=True)
 
@@ -257,7 +262,7 @@ def test_a_job_whose_launcher_is_stopped_stands_still_and_goes_on_with_the_same_
     """As bstop does in a job's first minute: nothing but the launcher gets the signal."""
     settings = {"max_epochs": 4, "clock": "wall", "reduction": "exact", "microbatch": 2}
     calm, stopped = (make_cell("strong", ranks, name=name, **settings) for name in ("calm", "stopped"))
-    train.train(calm, World(), any_ranks=True)
+    train(calm, World(), any_ranks=True)
     process = start(ranks, stopped)
     epochs = stopped / "epochs.csv"
     wait_until(lambda: epochs.exists() and len(epochs.read_text().splitlines()) == 3, stopped, process)

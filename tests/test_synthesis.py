@@ -12,12 +12,12 @@ import safetensors.torch
 import torch
 from conftest import TINY_MODEL, write_cell, write_dataset
 
-from strongscale.analysis import style
-from strongscale.config import Model, NewNodules
+from strongscale.common import style
+from strongscale.common.errors import UserError
+from strongscale.common.files import read_json, write_json
 from strongscale.data import dataset
-from strongscale.errors import UserError
-from strongscale.files import read_json, write_json
 from strongscale.models import create, mixture
+from strongscale.settings.config import Model, NewNodules
 from strongscale.synthesis import __main__ as synthesis
 from strongscale.synthesis import distances, novelty, telling_apart
 from strongscale.synthesis.sampling import LEAST_WEIGHT, draw

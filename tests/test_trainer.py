@@ -10,11 +10,12 @@ import pytest
 import torch
 from conftest import environment, mpirun, write_dataset
 
-from strongscale import order, train
-from strongscale.config import SequentialEpochs
-from strongscale.errors import UserError
-from strongscale.loss import msle
-from strongscale.world import World
+from strongscale.common.errors import UserError
+from strongscale.distributed.world import World
+from strongscale.settings.config import SequentialEpochs
+from strongscale.tasks.autoencoding import msle
+from strongscale.training import sampler, setup
+from strongscale.training.run import train
 
 
 def losses(trainer):
@@ -32,10 +33,10 @@ def test_strong_scaling_follows_the_sequential_path(run_cell, workers):
 def test_a_step_is_adam_on_the_mean_gradient_of_the_whole_minibatch(run_cell):
     """Against plain PyTorch: one model, one batch, the mean of the samples' losses."""
     trainer = run_cell("strong", 3, max_epochs=1)
-    expected = train.prepare(trainer.journal.path.parent, World())
+    expected = setup.prepare(trainer.journal.path.parent, World())
     model, cubes = expected.model, expected.training
     optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
-    for minibatch in torch.from_numpy(order.epoch_order(len(cubes), 1, 0)).split(16):
+    for minibatch in torch.from_numpy(sampler.epoch_order(len(cubes), 1, 0)).split(16):
         optimizer.zero_grad()
         msle(model(cubes[minibatch]), cubes[minibatch]).mean().backward()
         optimizer.step()
@@ -86,7 +87,7 @@ def test_two_dimensions_and_one_train_too(make_cell):
         raw = json.loads((folder / "cell.json").read_text())
         raw["model"]["dimensions"] = dimensions
         (folder / "cell.json").write_text(json.dumps(raw))
-        trainer = train.prepare(folder, World())
+        trainer = setup.prepare(folder, World())
         trainer.run()
         assert trainer.training.ndim == 1 + dimensions
         assert np.isfinite(losses(trainer)).all()
@@ -94,7 +95,7 @@ def test_two_dimensions_and_one_train_too(make_cell):
 
 def test_a_rate_far_too_high_is_diverged_and_not_a_crash(make_cell):
     folder = make_cell("sequential", learning_rate=1e30, max_epochs=20)
-    train.train(folder, World())
+    train(folder, World())
     result = json.loads((folder / "result.json").read_text())
     assert result["status"] == "diverged"
     assert result["diverged_because"] in ("not finite", "collapsed")
@@ -103,7 +104,7 @@ def test_a_rate_far_too_high_is_diverged_and_not_a_crash(make_cell):
 
 def test_a_result_tells_its_whole_story(make_cell):
     folder = make_cell("strong", 3, target=0.0019, max_epochs=9, learning_rate=0.01)
-    train.train(folder, World())
+    train(folder, World())
     result = json.loads((folder / "result.json").read_text())
     assert result["status"] == "converged"
     assert (result["epochs_to_target"], result["samples_to_target"]) == (result["epochs"], 50 * result["epochs"])
@@ -120,7 +121,7 @@ def test_a_result_tells_its_whole_story(make_cell):
 
 def test_a_sequential_run_that_sets_the_target_converges_at_its_best_epoch(make_cell):
     folder = make_cell("sequential", target=SequentialEpochs(sequential_epochs=12), max_epochs=12, learning_rate=0.004)
-    train.train(folder, World())
+    train(folder, World())
     result = json.loads((folder / "result.json").read_text())
     assert (result["status"], result["epochs"]) == ("converged", 12)
     assert result["target_loss"] == result["best_validation_loss"]
@@ -142,7 +143,7 @@ def test_wall_seconds_hold_their_parts(run_cell):
 def test_ranks_change_nothing_but_rounding(make_cell, run_cell, ranks):
     """Several workers a rank, unevenly: 4 workers on 3 ranks."""
     folder = make_cell("strong", 4)
-    answer = mpirun(ranks, "strongscale.train", folder)
+    answer = mpirun(ranks, "strongscale.training", folder)
     assert answer.returncode == 0, answer.stderr
     rows = np.genfromtxt(folder / "epochs.csv", delimiter=",", names=True)
     alone = run_cell("strong", 4, name="alone")
@@ -155,14 +156,14 @@ def test_the_validation_loss_of_the_same_weights_is_equal_for_every_number_of_ra
     values = []
     for ranks in (1, 2, 3):
         folder = make_cell("strong", 3, name=f"ranks{ranks}", learning_rate=1e-30, max_epochs=1)
-        assert mpirun(ranks, "strongscale.train", folder).returncode == 0
+        assert mpirun(ranks, "strongscale.training", folder).returncode == 0
         values.append((folder / "epochs.csv").read_text().splitlines()[1].split(",")[5])
     assert len(set(values)) == 1
 
 
 def test_the_wall_clock_runs_a_rank_a_worker(make_cell):
     folder = make_cell("weak", 2, clock="wall")
-    answer = mpirun(2, "strongscale.train", folder)
+    answer = mpirun(2, "strongscale.training", folder)
     assert answer.returncode == 0, answer.stderr
     result = json.loads((folder / "result.json").read_text())
     assert (result["clock"], result["network"], result["ranks"]) == ("wall", None, 2)
@@ -170,7 +171,7 @@ def test_the_wall_clock_runs_a_rank_a_worker(make_cell):
 
 
 def test_the_log_has_a_line_an_epoch_with_the_time_left(make_cell):
-    answer = mpirun(1, "strongscale.train", make_cell("sequential"))
+    answer = mpirun(1, "strongscale.training", make_cell("sequential"))
     lines = [line for line in answer.stderr.splitlines() if " epoch " in line]
     assert len(lines) == 3
     assert "at most" in lines[0]
@@ -186,7 +187,7 @@ BAD_RUNS = [
 @pytest.mark.parametrize(("ranks", "settings", "words"), BAD_RUNS)
 def test_a_wrong_number_of_ranks_is_refused(make_cell, ranks, settings, words):
     with pytest.raises(UserError, match=words):
-        train.prepare(
+        setup.prepare(
             make_cell("strong", **settings), SimpleNamespace(size=ranks, rank=0, local_rank=0, local_size=ranks)
         )
 
@@ -198,11 +199,11 @@ def test_another_data_set_than_the_cells_is_refused(make_cell, tmp_path):
     raw["dataset"] = str(tmp_path / "other")
     (folder / "cell.json").write_text(json.dumps(raw))
     with pytest.raises(UserError, match="not the data set"):
-        train.prepare(folder, World())
+        setup.prepare(folder, World())
 
 
 def test_a_missing_cell_is_one_line_and_no_traceback(tmp_path):
-    answer = mpirun(1, "strongscale.train", tmp_path / "nowhere")
+    answer = mpirun(1, "strongscale.training", tmp_path / "nowhere")
     assert answer.returncode != 0
     assert "cell.json: no such file" in answer.stderr
     assert "Traceback" not in answer.stderr
@@ -210,7 +211,7 @@ def test_a_missing_cell_is_one_line_and_no_traceback(tmp_path):
 
 def test_a_run_imports_no_compiler(make_cell):
     """It would take as long as importing PyTorch, at every rank's start."""
-    code = "import sys; from strongscale import train; train.main(sys.argv[1:]); print(sorted(sys.modules))"
+    code = "import sys; from strongscale.training.__main__ import main; main(sys.argv[1:]); print(sorted(sys.modules))"
     answer = subprocess.run(
         [sys.executable, "-c", code, make_cell("strong", 2, max_epochs=1)],
         env=environment(),

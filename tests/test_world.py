@@ -6,8 +6,8 @@ import pytest
 import torch
 from conftest import launch_spoilt
 
-from strongscale import replicas, world
-from strongscale.errors import RunError, UserError
+from strongscale.common.errors import RunError, UserError
+from strongscale.distributed import replicas, world
 
 GPU = ""  # nothing stands in its way
 NONE = world.NO_GPU

@@ -5,9 +5,10 @@ import json
 import shlex
 from dataclasses import replace
 
-from strongscale import cells, jobs, receipts
-from strongscale.config import SEQUENTIAL, WHOLE, Expected, SequentialEpochs
-from strongscale.schema import plain
+from strongscale.common.schema import plain
+from strongscale.jobs import receipts, request
+from strongscale.settings import cells
+from strongscale.settings.config import SEQUENTIAL, WHOLE, Expected, SequentialEpochs
 
 PACKAGE = str(BASE / "workflow")
 CODE = f"{PACKAGE}/strongscale"
@@ -18,10 +19,10 @@ def code_of(package):
     return [f"{CODE}/{package}/{path.name}" for path in sorted(Path(CODE, package).glob("*.py"))]
 
 
-ANALYSIS_CODE = code_of("analysis")
+ANALYSIS_CODE = [*code_of("analysis"), f"{CODE}/common/output.py", f"{CODE}/common/style.py"]
 QUALITY_CODE = code_of("data/quality")
 # In every command, after a conda environment's activation; not in params, so that moving the project reruns nothing.
-shell.prefix(f"{jobs.prelude(SITE) if workflow.remote_exec else ''}export PYTHONPATH={shlex.quote(PACKAGE)}; ")
+shell.prefix(f"{request.prelude(SITE) if workflow.remote_exec else ''}export PYTHONPATH={shlex.quote(PACKAGE)}; ")
 
 CELL = "results/{study}/cells/{strategy}/{workers}workers/seed{seed}"
 

@@ -42,7 +42,7 @@ rule phantom_scans:
         settings=phantom_settings,
         folder=scans_folder,
     shell:
-        "python -m strongscale.once {output:q} --makes {params.folder:q}/{wildcards.subset}"
+        "python -m strongscale.jobs.once {output:q} --makes {params.folder:q}/{wildcards.subset}"
         " --run data.phantom scans --settings {params.settings:q}"
         " --subset {wildcards.subset} --output {params.folder:q}/{wildcards.subset} 2> {log:q}"
 
@@ -100,7 +100,7 @@ rule cubes:
         cubes=dataset_folder,
     shell:
         "part={params.cubes:q}/cubes/{wildcards.subset}.{wildcards.part};"
-        ' python -m strongscale.once {output:q} --inputs {params.cut_from:q} --makes "$part.npy" "$part.csv"'
+        ' python -m strongscale.jobs.once {output:q} --inputs {params.cut_from:q} --makes "$part.npy" "$part.csv"'
         " --run data.cubes --settings {params.settings:q} --scans {params.folder:q}"
         " --subset {wildcards.subset} --part {wildcards.part}/{params.num_parts}"
         ' --cubes "$part.npy" --rows "$part.csv" 2> {log:q}'
@@ -183,7 +183,7 @@ rule dataset:
         rows=cube_rows,
         folder=dataset_folder,
     shell:
-        "folder={params.folder:q}; python -m strongscale.once {output:q} --inputs {input:q}"
+        "folder={params.folder:q}; python -m strongscale.jobs.once {output:q} --inputs {input:q}"
         ' --makes "$folder/cubes.npy" "$folder/manifest.csv" "$folder/dataset.json"'
         " --run data.dataset --settings {params.settings:q} --ledger {input.ledger:q}"
         ' --tolerated {resources.tolerated} --parts {params.rows:q} --output "$folder" 2> {log:q}'

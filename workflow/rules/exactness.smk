@@ -29,7 +29,7 @@ rule exactness_case:
         settings=study_settings,
         dataset=dataset_file,
     shell:
-        "python -m strongscale.exactness case --settings {params.settings:q} --dataset {params.dataset:q}"
+        "python -m strongscale.analysis.exactness case --settings {params.settings:q} --dataset {params.dataset:q}"
         " --output {output:q} 2> {log:q}"
 
 
@@ -51,7 +51,7 @@ rule exactness_run:
     params:
         folder=case_folder,
     shell:
-        "python -m strongscale.launch {params.folder:q} {resources.launch} 2> {log:q}"
+        "python -m strongscale.jobs.launch {params.folder:q} {resources.launch} 2> {log:q}"
 
 
 rule exactness_cost:
@@ -72,7 +72,7 @@ rule exactness_cost:
         dataset=dataset_file,
         cost=exactness_cost,
     shell:
-        "python -m strongscale.once {output:q} --inputs {input:q} --makes {params.cost:q} --run exactness cost"
+        "python -m strongscale.jobs.once {output:q} --inputs {input:q} --makes {params.cost:q} --run analysis.exactness cost"
         " --settings {params.settings:q} --dataset {params.dataset:q} --output {params.cost:q} 2> {log:q}"
 
 
@@ -94,5 +94,5 @@ rule exactness_table:
         cost=exactness_cost,
         output=exactness_output,
     shell:
-        "python -m strongscale.exactness table {params.results:q} --cost {params.cost:q}"
+        "python -m strongscale.analysis.exactness table {params.results:q} --cost {params.cost:q}"
         " --output {params.output:q} 2> {log:q}"

@@ -4,10 +4,11 @@ import functools
 import shlex
 from dataclasses import replace
 
-from strongscale import cells, jobs
-from strongscale.errors import UserError
-from strongscale.scheduler import limits
-from strongscale.scheduler.own import find as find_own
+from strongscale.common.errors import UserError
+from strongscale.jobs import request
+from strongscale.jobs.scheduler import limits
+from strongscale.jobs.scheduler.own import find as find_own
+from strongscale.settings import cells
 
 STAGE_MINUTES = 60  # of the jobs of stages that aren't training
 
@@ -34,7 +35,7 @@ def check_limits(study):
     """End with one line where a job of the study would ask for more time than its queue allows, at its last retry."""
     if executor_name() in ("slurm", "lsf") and not workflow.remote_exec:
         attempts = workflow.execution_settings.retries + 1
-        minutes = max(jobs.minutes_of(most, attempts, SITE) for most in (STAGE_MINUTES, study.job.minutes))
+        minutes = max(request.minutes_of(most, attempts, SITE) for most in (STAGE_MINUTES, study.job.minutes))
         try:
             limits.check(executor_name(), SITE, minutes)
         except UserError as mistake:
@@ -47,11 +48,11 @@ def job_resources(job_of):
     def resource(name):
         def value(wildcards, attempt):
             deals_array = bool(getattr(workflow.executor_settings, "array_execs", None))
-            return jobs.resources_of(job_of(wildcards, attempt), SITE, executor_name(), deals_array).get(name)
+            return request.resources_of(job_of(wildcards, attempt), SITE, executor_name(), deals_array).get(name)
 
         return value
 
-    return {name: resource(name) for name in jobs.NAMES}
+    return {name: resource(name) for name in request.NAMES}
 
 
 def all_cores(wildcards):
@@ -61,22 +62,22 @@ def all_cores(wildcards):
 
 def stage_job(wildcards, attempt):
     """The job of a stage that isn't training: one process, minutes."""
-    return jobs.Job(memory_mb=4000, minutes=jobs.minutes_of(STAGE_MINUTES, attempt, SITE))
+    return request.Job(memory_mb=4000, minutes=request.minutes_of(STAGE_MINUTES, attempt, SITE))
 
 
 def two_ranks(wildcards, attempt):
     """The job that measures what joins two ranks."""
-    return jobs.Job(ranks=2, minutes=jobs.minutes_of(10, attempt, SITE))
+    return request.Job(ranks=2, minutes=request.minutes_of(10, attempt, SITE))
 
 
 def training_job(study, ranks, attempt):
     """The job that trains a cell: a GPU a rank where the study asks for GPUs."""
-    return jobs.Job(
+    return request.Job(
         ranks=ranks,
         threads=study.training.threads,
         gpus=int(study.training.device == "cuda"),
-        memory_mb=jobs.grown(study.job.memory_mb, attempt),
-        minutes=jobs.minutes_of(study.job.minutes, attempt, SITE),
+        memory_mb=request.grown(study.job.memory_mb, attempt),
+        minutes=request.minutes_of(study.job.minutes, attempt, SITE),
     )
 
 
@@ -108,8 +109,8 @@ def launch_options(wildcards, attempt):
     if not workflow.remote_exec:
         return ""
     study = study_of(wildcards)
-    minutes = jobs.minutes_of(study.job.minutes, attempt, SITE)
+    minutes = request.minutes_of(study.job.minutes, attempt, SITE)
     options = ["--attempt", attempt, "--minutes", minutes, "--warning-s", SITE.warning_s]
-    options += ["--memory-mb", jobs.grown(study.job.memory_mb, attempt)]
+    options += ["--memory-mb", request.grown(study.job.memory_mb, attempt)]
     options += ["--launcher", SITE.launcher] if SITE.launcher else []
     return shlex.join(map(str, options))

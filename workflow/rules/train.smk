@@ -26,7 +26,7 @@ rule study:
         settings=study_settings,
         dataset=dataset_file,
     shell:
-        "python -m strongscale.prepare --settings {params.settings:q} --dataset {params.dataset:q}"
+        "python -m strongscale.training.prepare --settings {params.settings:q} --dataset {params.dataset:q}"
         " --output {output:q} 2> {log:q}"
 
 
@@ -44,8 +44,8 @@ rule network:
     params:
         folder=study_folder,
     shell:
-        "python -m strongscale.once {output:q} --makes {params.folder:q}/network.json"
-        " --run network --output {params.folder:q}/network.json 2> {log:q}"
+        "python -m strongscale.jobs.once {output:q} --makes {params.folder:q}/network.json"
+        " --run timing.measure_network --output {params.folder:q}/network.json 2> {log:q}"
 
 
 rule cell:
@@ -63,7 +63,7 @@ rule cell:
         settings=cell_settings,
         from_runs=options_from_runs,
     shell:
-        "python -m strongscale.prepare --settings {params.settings:q} {params.from_runs}"
+        "python -m strongscale.training.prepare --settings {params.settings:q} {params.from_runs}"
         " --output {output:q} 2> {log:q}"
 
 
@@ -87,7 +87,7 @@ rule train:
     params:
         folder=cell_folder,
     shell:
-        "python -m strongscale.launch {params.folder:q} {resources.launch} 2> {log:q}"
+        "python -m strongscale.jobs.launch {params.folder:q} {resources.launch} 2> {log:q}"
 
 
 rule edge:
@@ -105,7 +105,7 @@ rule edge:
         results=edge_results,
         tolerance=edge_tolerance,
     shell:
-        "python -m strongscale.edge {params.results:q} --tolerance {params.tolerance} --output {output:q} 2> {log:q}"
+        "python -m strongscale.analysis.edge {params.results:q} --tolerance {params.tolerance} --output {output:q} 2> {log:q}"
 
 
 rule target:
@@ -125,7 +125,7 @@ rule target:
         epochs=target_epochs,
         rate=rate_option,
     shell:
-        "python -m strongscale.pilots {params.results:q} {params.rate} --epochs {params.epochs} --output {output:q}"
+        "python -m strongscale.analysis.pilots {params.results:q} {params.rate} --epochs {params.epochs} --output {output:q}"
         " 2> {log:q}"
 
 
@@ -145,5 +145,5 @@ rule reconstructions:
         cell=first_sequential_cell,
         folder=study_folder,
     shell:
-        "python -m strongscale.once {output:q} --inputs {input:q} --makes {params.folder:q}/reconstructions.npz"
-        " --run reconstruct {params.cell:q} --output {params.folder:q}/reconstructions.npz 2> {log:q}"
+        "python -m strongscale.jobs.once {output:q} --inputs {input:q} --makes {params.folder:q}/reconstructions.npz"
+        " --run synthesis.reconstruct {params.cell:q} --output {params.folder:q}/reconstructions.npz 2> {log:q}"

@@ -1,1 +1,4 @@
-"""From the cells of a study to its tables, figures and verdicts. No stage here trains anything."""
+"""What finished runs say: tables, figures, verdicts, the learning rate's edge, the pilots' target, the proof of exactness.
+
+To be used: load, edge; nothing here is used by training.
+"""

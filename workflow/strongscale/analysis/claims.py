@@ -11,13 +11,13 @@ import pandas as pd
 from strongscale.analysis import convergence_claims as convergence
 from strongscale.analysis import path_claims as path
 from strongscale.analysis.load import load
-from strongscale.analysis.output import write_csv, write_html
 from strongscale.analysis.paper import CLAIMS
 from strongscale.analysis.remarks import remarks
 from strongscale.analysis.runs import StudyRuns
 from strongscale.analysis.verdict import Verdict
-from strongscale.command import run as run_command
-from strongscale.files import write_text
+from strongscale.common.command import run as run_command
+from strongscale.common.files import write_text
+from strongscale.common.output import write_csv, write_html
 
 log = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from strongscale.analysis.load import load
-from strongscale.analysis.output import number, percent, write_csv, write_markdown
 from strongscale.analysis.runs import Run, StudyRuns
-from strongscale.analysis.style import GREY, looks, new_figure, save, sentence_figure, theme, worker_axis
-from strongscale.command import run as run_command
-from strongscale.errors import UserError
+from strongscale.common.command import run as run_command
+from strongscale.common.errors import UserError
+from strongscale.common.output import number, percent, write_csv, write_markdown
+from strongscale.common.style import GREY, looks, new_figure, save, sentence_figure, theme, worker_axis
 
 COLUMNS = (
     "strategy",

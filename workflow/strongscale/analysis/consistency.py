@@ -9,8 +9,8 @@ import pandas as pd
 
 from strongscale.analysis.epochs import LARGEST_COUNT, LOSSES, PARTS
 from strongscale.analysis.runs import DIVERGED, EXHAUSTED, Result
-from strongscale.cells import CellSettings
-from strongscale.config import SequentialEpochs
+from strongscale.settings.cells import CellSettings
+from strongscale.settings.config import SequentialEpochs
 from strongscale.strategies.base import Strategy
 
 IDENTITY = ("study", "strategy", "workers", "seed")

@@ -1,9 +1,9 @@
 """The claims about who reaches the target, how fast, and at which loss the others end."""
 
 from strongscale.analysis import paper
-from strongscale.analysis.output import number
 from strongscale.analysis.runs import EXHAUSTED, Run, StudyRuns, in_words
 from strongscale.analysis.verdict import Part, Verdict, all_converge, counts, looked_at, named, none_converges
+from strongscale.common.output import number
 from strongscale.strategies.warmup import Warmup
 
 # Claim 3: with four or more times two workers, the time is still more than half of that of two workers.

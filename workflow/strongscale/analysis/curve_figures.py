@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from strongscale.analysis.remarks import edge_not_found
 from strongscale.analysis.runs import DIVERGED, Run, StudyRuns
-from strongscale.analysis.style import GREY, Look, looks, new_figure, plain_log_numbers, sentence_figure
+from strongscale.common.style import GREY, Look, looks, new_figure, plain_log_numbers, sentence_figure
 
 ZOOM_EPOCHS = 5
 WARMUP_FIGURE_WORKERS = 8

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from strongscale.errors import UserError
+from strongscale.common.errors import UserError
 
 COUNTS = ("epoch", "step", "samples")
 LOSSES = ("training_loss", "validation_loss")

@@ -11,8 +11,8 @@ from strongscale.analysis.load import load, read_study
 from strongscale.analysis.nodule_figure import nodule_figure
 from strongscale.analysis.runs import StudyRuns
 from strongscale.analysis.scaling_figures import efficiency_figure, parts_figure, time_figure
-from strongscale.analysis.style import save, theme
-from strongscale.command import run as run_command
+from strongscale.common.command import run as run_command
+from strongscale.common.style import save, theme
 
 FIGURE_OF_RUNS: dict[str, Callable[[StudyRuns], Figure]] = {
     "figure2": time_figure,

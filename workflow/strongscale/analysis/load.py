@@ -9,15 +9,15 @@ import pandas as pd
 from strongscale.analysis.consistency import contradictions, off_plan
 from strongscale.analysis.epochs import read_epochs
 from strongscale.analysis.runs import Attempt, Result, Run, StudyRuns, in_words
-from strongscale.cells import Cell, CellSettings, edge_cells, matrix
-from strongscale.config import SEQUENTIAL, Study
-from strongscale.errors import UserError
-from strongscale.files import read_json
-from strongscale.prepare import resolve
-from strongscale.receipts import CELL as RECEIPT
-from strongscale.schema import Mistake, build, plain
+from strongscale.common.errors import UserError
+from strongscale.common.files import read_json
+from strongscale.common.schema import Mistake, build, plain
+from strongscale.jobs.receipts import CELL as RECEIPT
+from strongscale.settings.cells import Cell, CellSettings, edge_cells, matrix
+from strongscale.settings.config import SEQUENTIAL, Study
 from strongscale.strategies import named, names
 from strongscale.strategies.base import Strategy
+from strongscale.training.prepare import resolve
 
 AGAIN = "made with another configuration; remove the folder or run it again"
 BROKEN = "remove the folder and run it again"

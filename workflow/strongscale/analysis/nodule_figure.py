@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from mpl_toolkits.mplot3d import Axes3D  # type: ignore[import-untyped]
 
-from strongscale.analysis.style import new_figure, sentence_figure
-from strongscale.errors import UserError
+from strongscale.common.errors import UserError
+from strongscale.common.style import new_figure, sentence_figure
 
 NEEDED = ("input", "reconstruction", "diameter_mm", "loss")
 # Voxels fainter than this share of the cube's range are left out of the 3-D view.

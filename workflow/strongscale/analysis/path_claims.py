@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from strongscale.analysis.output import number, percent
 from strongscale.analysis.remarks import edge_not_found
 from strongscale.analysis.runs import DIVERGED, Run, StudyRuns, in_words
 from strongscale.analysis.verdict import Part, Verdict, looked_at
+from strongscale.common.output import number, percent
 
 # Claim 2: float32 sums differ in their last digits with the number of workers, and training amplifies that. So
 # the first epochs must agree closely; later ones as well as the sequential run agrees with itself from one

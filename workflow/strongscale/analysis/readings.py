@@ -17,16 +17,16 @@ from typing import Any
 
 import pandas as pd
 
-from strongscale import edge
+from strongscale.analysis import edge
 from strongscale.analysis.load import load
-from strongscale.analysis.output import write_csv
 from strongscale.analysis.paper import ETA
 from strongscale.analysis.remarks import as_edge_reads
 from strongscale.analysis.runs import Run
-from strongscale.command import run
-from strongscale.config import Model
-from strongscale.errors import UserError
-from strongscale.files import write_text
+from strongscale.common.command import run
+from strongscale.common.errors import UserError
+from strongscale.common.files import write_text
+from strongscale.common.output import write_csv
+from strongscale.settings.config import Model
 
 CURVE_EPOCHS = (1, 2, 5, 10, 20, 50, 100)
 NEAR_CEILING = 0.02  # relative: a loss as near as that to predicting zero's is called so

@@ -1,8 +1,8 @@
 """What a reader of a study's numbers must be told before they believe them."""
 
-from strongscale import edge
-from strongscale.analysis.output import number
+from strongscale.analysis import edge
 from strongscale.analysis.runs import EXHAUSTED, Run, StudyRuns, in_words
+from strongscale.common.output import number
 
 
 def remarks(runs: StudyRuns) -> list[str]:

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 import pandas as pd
 
-from strongscale.cells import Cell, CellSettings, whole_data
-from strongscale.config import Study
+from strongscale.settings.cells import Cell, CellSettings, whole_data
+from strongscale.settings.config import Study
 
 CONVERGED = "converged"
 EXHAUSTED = "exhausted"

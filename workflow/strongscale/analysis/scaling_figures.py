@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from strongscale.analysis import paper
 from strongscale.analysis.runs import DIVERGED, StudyRuns
 from strongscale.analysis.statistics import Summary, efficiency, time_to_target
-from strongscale.analysis.style import (
+from strongscale.analysis.tables import time_per_epoch
+from strongscale.common.style import (
     GREY,
     legend_with_last,
     looks,
@@ -18,7 +19,6 @@ from strongscale.analysis.style import (
     sentence_figure,
     worker_axis,
 )
-from strongscale.analysis.tables import time_per_epoch
 
 IDEAL = "T(1) / n"
 PAPERS = ", the paper's"

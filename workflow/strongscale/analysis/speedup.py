@@ -13,10 +13,10 @@ from scipy.optimize import nnls
 
 from strongscale.analysis import paper
 from strongscale.analysis.load import load
-from strongscale.analysis.output import number, percent, write_csv, write_html, write_markdown
 from strongscale.analysis.runs import StudyRuns, in_words
 from strongscale.analysis.statistics import efficiency
-from strongscale.command import run as run_command
+from strongscale.common.command import run as run_command
+from strongscale.common.output import number, percent, write_csv, write_html, write_markdown
 
 MIN_POINTS = 3
 COLUMNS = (

@@ -10,7 +10,6 @@ import pandas as pd
 
 from strongscale.analysis import paper
 from strongscale.analysis.load import load
-from strongscale.analysis.output import number, write_csv, write_readable
 from strongscale.analysis.runs import PARTS, Result, Run, StudyRuns
 from strongscale.analysis.statistics import (
     NOT_REACHED,
@@ -19,7 +18,8 @@ from strongscale.analysis.statistics import (
     efficiency,
     of_results,
 )
-from strongscale.command import run as run_command
+from strongscale.common.command import run as run_command
+from strongscale.common.output import number, write_csv, write_readable
 
 COSTS: dict[str, tuple[str, Callable[[Result], float | None]]] = {
     "time_to_target": ("Seconds to the target validation loss", lambda result: result.time_to_target_s),

@@ -1,1 +1,4 @@
-"""From scans to a data set: artificial scans, reading, cubes around nodules, the split."""
+"""Scans to cubes to data sets: reading, cutting, splitting, judging, downloading, and phantoms.
+
+To be used: dataset (load, central_section, the losses of trivial outputs), inspect.
+"""

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from strongscale.config import Cubes
-from strongscale.errors import UserError
+from strongscale.common.errors import UserError
+from strongscale.settings.config import Cubes
 
 READERS = {"annotations.csv": 3, "annotations_excluded.csv": 1}
 """Readers who agree, at least: three or more of four, and one or two."""

@@ -14,15 +14,15 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from strongscale.command import run
-from strongscale.config import WHOLE, Cubes
+from strongscale.common.command import run
+from strongscale.common.errors import UserError
+from strongscale.common.files import atomic
+from strongscale.common.schema import build
 from strongscale.data import ledger
 from strongscale.data.annotations import read_annotations
 from strongscale.data.scans import Scan, find_scans, open_scan
 from strongscale.data.tables import records
-from strongscale.errors import UserError
-from strongscale.files import atomic
-from strongscale.schema import build
+from strongscale.settings.config import WHOLE, Cubes
 
 log = logging.getLogger(__name__)
 

@@ -14,15 +14,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from strongscale.command import run
-from strongscale.config import Dataset
+from strongscale.common.command import run
+from strongscale.common.errors import UserError
+from strongscale.common.files import atomic, read_json, write_json
+from strongscale.common.schema import build
 from strongscale.data.ledger import STATES, join_parts
 from strongscale.data.losses import check_losses
 from strongscale.data.split import validation_groups
 from strongscale.data.tables import read_array, read_table
-from strongscale.errors import UserError
-from strongscale.files import atomic, read_json, write_json
-from strongscale.schema import build
+from strongscale.settings.config import Dataset
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from strongscale.command import run
+from strongscale.common.command import run
+from strongscale.common.errors import UserError
+from strongscale.common.files import atomic, read_json
 from strongscale.data.scans import RAS_TO_LPS
-from strongscale.errors import UserError
-from strongscale.files import atomic, read_json
 
 
 def cube_affine(centre_mm: NDArray[np.float64], voxels: int, voxel_mm: float) -> NDArray[np.float64]:

@@ -9,12 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from strongscale.command import run
-from strongscale.config import Dataset
+from strongscale.common.command import run
+from strongscale.common.files import atomic
+from strongscale.common.schema import build
 from strongscale.data.annotations import NO_DIAMETER, SAID_TWICE, TOO_SMALL, WRONG_ROW, read_annotations
 from strongscale.data.tables import read_table, records
-from strongscale.files import atomic
-from strongscale.schema import build
+from strongscale.settings.config import Dataset
 
 log = logging.getLogger(__name__)
 

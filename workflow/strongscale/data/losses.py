@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from strongscale.command import run
+from strongscale.common.command import run
+from strongscale.common.errors import UserError
+from strongscale.common.files import write_json
 from strongscale.data.ledger import MISSING
 from strongscale.data.tables import read_table
-from strongscale.errors import UserError
-from strongscale.files import write_json
 
 
 def check_losses(table: pd.DataFrame, tolerated: int, path: Path) -> int:

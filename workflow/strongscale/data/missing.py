@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from strongscale.command import run
-from strongscale.config import WHOLE
+from strongscale.common.command import run
+from strongscale.common.errors import UserError
 from strongscale.data.annotations import READERS
-from strongscale.errors import UserError
+from strongscale.settings.config import WHOLE
 
 
 def main(arguments: list[str]) -> None:

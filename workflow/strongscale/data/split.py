@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from strongscale.errors import UserError
+from strongscale.common.errors import UserError
 
 Name = TypeVar("Name", str, tuple[str, str])
 

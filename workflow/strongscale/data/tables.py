@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from strongscale.errors import UserError
+from strongscale.common.errors import UserError
 
 TEXTS = dict.fromkeys(("seriesuid", "patient", "subset", "file", "state", "reason", "detail", "split"), str)
 

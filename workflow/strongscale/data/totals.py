@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from strongscale.command import run
-from strongscale.config import Dataset
+from strongscale.common.command import run
+from strongscale.common.files import write_json
+from strongscale.common.schema import build
 from strongscale.data.annotations import READERS
 from strongscale.data.ledger import STATES
 from strongscale.data.tables import read_table
-from strongscale.files import write_json
-from strongscale.schema import build
+from strongscale.settings.config import Dataset
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ import pkgutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from strongscale.config import Model
-from strongscale.errors import UserError
+from strongscale.common.errors import UserError
+from strongscale.settings.config import Model
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

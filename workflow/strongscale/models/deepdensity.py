@@ -9,10 +9,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from strongscale.config import Model
-from strongscale.errors import UserError
+from strongscale.common.errors import UserError
 from strongscale.models import mixture
 from strongscale.models.density import MixtureLoss
+from strongscale.settings.config import Model
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 STEEPEST_BIAS = 2.0  # of the deviations' head at the start: farther out its sigmoid is flat, and it learns slowly

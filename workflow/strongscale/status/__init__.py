@@ -1,1 +1,1 @@
-"""What is going on in a study: read from its files alone, while it runs or after it died, without a scheduler."""
+"""What is going on in a study, from its files alone."""

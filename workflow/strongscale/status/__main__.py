@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from strongscale.command import run
+from strongscale.common.command import run
 from strongscale.status.page import WIDTH, Page
 from strongscale.status.snapshot import as_table, take
 

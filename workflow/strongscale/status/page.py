@@ -5,8 +5,8 @@ import textwrap
 from collections import Counter
 from dataclasses import dataclass
 
-from strongscale.cells import is_rate_name, rate_of
-from strongscale.config import SEQUENTIAL
+from strongscale.settings.cells import is_rate_name, rate_of
+from strongscale.settings.config import SEQUENTIAL
 from strongscale.status.snapshot import Snapshot
 from strongscale.status.state import FINISHED, STATES, CellStatus
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from strongscale.config import WHOLE, Config, Dataset, Study
-from strongscale.errors import UserError
+from strongscale.common.errors import UserError
+from strongscale.settings.config import WHOLE, Config, Dataset, Study
 
 OWN_TREE = Path(__file__).resolve().parents[3]
 
@@ -36,7 +36,7 @@ def _read_config(folder: Path) -> Config | None:
         import yaml
     except ImportError:
         return None
-    from strongscale.config_file import parse
+    from strongscale.settings.config_file import parse
 
     for place in (folder.absolute().parent.parent, OWN_TREE):
         path = place / "config.yaml"

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from strongscale.cells import Cell, all_cells, edge_cells, is_rate_name
-from strongscale.config import SEQUENTIAL, SequentialEpochs, Study
-from strongscale.errors import UserError
-from strongscale.scheduler.states import read as read_states
-from strongscale.schema import build
+from strongscale.common.errors import UserError
+from strongscale.common.schema import build
+from strongscale.jobs.scheduler.states import read as read_states
+from strongscale.settings.cells import Cell, all_cells, edge_cells, is_rate_name
+from strongscale.settings.config import SEQUENTIAL, SequentialEpochs, Study
 from strongscale.status import planned
 from strongscale.status.planned import Step
 from strongscale.status.reading import number, read

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from strongscale.cells import Cell, num_ranks, own_part
-from strongscale.config import Study
-from strongscale.failure import NAME as FAILURE
-from strongscale.failure import reason
-from strongscale.scheduler.submission import jobs_of
+from strongscale.jobs.scheduler.submission import jobs_of
+from strongscale.recovery.failure import NAME as FAILURE
+from strongscale.recovery.failure import reason
+from strongscale.settings.cells import Cell, num_ranks, own_part
+from strongscale.settings.config import Study
 from strongscale.status.reading import benchmark_s, best_loss, changed_at, checkpoint_epoch, last_epoch, number, read
 from strongscale.status.whereabouts import AT_WORK, SUSPENDED, UNKNOWN, Owner, Told, process_state, read_owner, told_of
 

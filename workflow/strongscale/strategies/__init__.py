@@ -4,7 +4,7 @@ import importlib
 import inspect
 import pkgutil
 
-from strongscale.errors import UserError
+from strongscale.common.errors import UserError
 from strongscale.strategies.base import Strategy
 
 

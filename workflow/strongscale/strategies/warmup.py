@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from strongscale.schema import POSITIVE
+from strongscale.common.schema import POSITIVE
 from strongscale.strategies.weak import Weak
 
 

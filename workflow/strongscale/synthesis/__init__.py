@@ -1,1 +1,1 @@
-"""New nodules from a trained model, and the checks that they are neither copies nor far from nodules, and look like them."""
+"""What a trained autoencoder makes: reconstructions, new nodules, and whether those are new and alike."""

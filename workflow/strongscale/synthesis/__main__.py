@@ -15,26 +15,26 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from strongscale.analysis import style
-from strongscale.cells import CellSettings
-from strongscale.collapse import ignores_input
-from strongscale.command import run
-from strongscale.config import NewNodules
+from strongscale.common import style
+from strongscale.common.command import run
+from strongscale.common.errors import UserError
+from strongscale.common.files import atomic, read_json, write_json, write_text
+from strongscale.common.schema import build
 from strongscale.data.dataset import Samples, central_section
 from strongscale.data.inspect import cube_affine, voxel_sizes_mm, write_cube_nifti
-from strongscale.errors import UserError
-from strongscale.files import atomic, read_json, write_json, write_text
-from strongscale.finished import read_settings
-from strongscale.loss import msle
 from strongscale.models.deepdensity import DeepDensity
-from strongscale.reconstruct import reconstruct, trained_model
-from strongscale.schema import build
+from strongscale.recovery.finished import read_settings
+from strongscale.settings.cells import CellSettings
+from strongscale.settings.config import NewNodules
 from strongscale.synthesis import figures, likeness, novelty
 from strongscale.synthesis.distances import distinct
 from strongscale.synthesis.likeness import Likeness
 from strongscale.synthesis.novelty import Novelty
+from strongscale.synthesis.reconstruct import reconstruct, trained_model
 from strongscale.synthesis.sampling import Drawn, draw
-from strongscale.train import read_samples
+from strongscale.tasks.autoencoding import msle
+from strongscale.tasks.collapse import ignores_input
+from strongscale.training.setup import read_samples
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from strongscale.analysis.style import GREY, WIDTH_INCHES, looks, new_figure
+from strongscale.common.style import GREY, WIDTH_INCHES, looks, new_figure
 from strongscale.synthesis.likeness import ATTEMPTS, COMPARED, NEW, OWN, RECONSTRUCTED, Likeness, evenly
 from strongscale.synthesis.measures import TITLES
 from strongscale.synthesis.novelty import COPY_PERCENTILE, FAR_PERCENTILE, Novelty

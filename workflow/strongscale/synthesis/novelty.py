@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from strongscale.analysis.output import percent
+from strongscale.common.output import percent
 from strongscale.synthesis.distances import nearest
 
 COPY_PERCENTILE = 1.0

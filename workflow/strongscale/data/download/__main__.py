@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from strongscale.command import run
+from strongscale.common.command import run
+from strongscale.common.errors import UserError
+from strongscale.common.files import write_json
+from strongscale.common.lock import locked
 from strongscale.data.download import archive, zenodo
 from strongscale.data.download.transfer import Client, RemoteFile, load, md5_of
-from strongscale.errors import UserError
-from strongscale.files import write_json
-from strongscale.lock import locked
 
 log = logging.getLogger(__name__)
 

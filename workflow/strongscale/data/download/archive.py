@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from strongscale.errors import UserError
+from strongscale.common.errors import UserError
 
 GIGABYTE = 10**9
 MOST_GROWTH = 10

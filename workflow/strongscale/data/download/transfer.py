@@ -16,7 +16,7 @@ import requests
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from strongscale.errors import UserError
+from strongscale.common.errors import UserError
 
 log = logging.getLogger(__name__)
 

@@ -6,10 +6,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from strongscale.common.errors import UserError
+from strongscale.common.files import read_json, write_json
+from strongscale.common.lock import locked
 from strongscale.data.download.transfer import Client, RemoteFile, Unreachable, fetch_json
-from strongscale.errors import UserError
-from strongscale.files import read_json, write_json
-from strongscale.lock import locked
 
 log = logging.getLogger(__name__)
 

@@ -4,11 +4,11 @@ import argparse
 import json
 from pathlib import Path
 
-from strongscale.command import run
-from strongscale.config import Phantom
+from strongscale.common.command import run
+from strongscale.common.files import atomic
+from strongscale.common.schema import build
 from strongscale.data.phantom.scans import annotations, write_subset
-from strongscale.files import atomic
-from strongscale.schema import build
+from strongscale.settings.config import Phantom
 
 
 def main(arguments: list[str]) -> None:

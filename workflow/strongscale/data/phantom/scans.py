@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from strongscale.config import Phantom
+from strongscale.common.errors import UserError
 from strongscale.data.phantom.anatomy import Chest, Vessels, grow_vessels, random_chest
 from strongscale.data.phantom.nodules import Nodule, place, random_diameters_mm, random_nodule
 from strongscale.data.phantom.rendering import make_grid, render, scanned
 from strongscale.data.scans.metaimage import write_scan
-from strongscale.errors import UserError
+from strongscale.settings.config import Phantom
 
 log = logging.getLogger(__name__)
 

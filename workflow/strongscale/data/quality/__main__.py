@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from strongscale.analysis.output import write_csv
-from strongscale.analysis.style import save, theme
-from strongscale.command import run
+from strongscale.common.command import run
+from strongscale.common.errors import UserError
+from strongscale.common.files import read_json
+from strongscale.common.output import write_csv
+from strongscale.common.style import save, theme
 from strongscale.data.dataset import digest
 from strongscale.data.quality.checks import DataSet, run_checks
 from strongscale.data.quality.duplicates import find_duplicates
@@ -16,8 +18,6 @@ from strongscale.data.quality.figure import quality_figure
 from strongscale.data.quality.montage import montage
 from strongscale.data.quality.page import sections, write_page
 from strongscale.data.tables import read_array, read_table, records
-from strongscale.errors import UserError
-from strongscale.files import read_json
 
 log = logging.getLogger(__name__)
 

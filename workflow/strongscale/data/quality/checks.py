@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from strongscale.analysis.output import number
+from strongscale.common.output import number
 from strongscale.data.dataset import SPLITS, null_loss
 from strongscale.data.ledger import STATES
 from strongscale.data.quality.duplicates import Duplicates

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from strongscale.analysis.style import GREY, Look, looks, new_figure, plain_log_numbers, sentence_figure
+from strongscale.common.style import GREY, Look, looks, new_figure, plain_log_numbers, sentence_figure
 from strongscale.data.dataset import SPLITS, null_loss
 from strongscale.data.quality.checks import sides_mm, span
 from strongscale.data.quality.duplicates import NEAR, Duplicates

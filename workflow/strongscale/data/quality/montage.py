@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
-from strongscale.analysis.style import new_figure, sentence_figure
+from strongscale.common.style import new_figure, sentence_figure
 from strongscale.data.dataset import central_section
 from strongscale.data.quality.checks import sides_mm, span
 

@@ -9,12 +9,12 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from strongscale.analysis.output import number, percent
+from strongscale.common.files import write_text
+from strongscale.common.output import number, percent
 from strongscale.data.dataset import SPLITS
 from strongscale.data.ledger import STATES
 from strongscale.data.quality.checks import Check, DataSet, difference_in_words, sides_mm, span
 from strongscale.data.quality.duplicates import MOST_LISTED, NEAR, SAME_PLACE_MM, Duplicates
-from strongscale.files import write_text
 
 _HTML = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title><style>

@@ -4,13 +4,13 @@ import argparse
 import shlex
 from pathlib import Path
 
-from strongscale.analysis.style import save, theme
-from strongscale.command import run
+from strongscale.common.command import run
+from strongscale.common.errors import UserError
+from strongscale.common.style import save, theme
 from strongscale.data.quality.page import write_page
 from strongscale.data.resemblance.figure import curves, slices
 from strongscale.data.resemblance.page import sections, stratify
 from strongscale.data.resemblance.pairs import pair, read
-from strongscale.errors import UserError
 
 
 def main(arguments: list[str]) -> None:

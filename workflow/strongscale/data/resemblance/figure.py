@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from strongscale.analysis.style import Look, looks, new_figure, plain_log_numbers
+from strongscale.common.style import Look, looks, new_figure, plain_log_numbers
 from strongscale.data.dataset import central_section
 from strongscale.data.resemblance.measures import FREQUENCY_EDGES, PROFILE_EDGES, profile, spectrum
 from strongscale.data.resemblance.page import Group, explained_by

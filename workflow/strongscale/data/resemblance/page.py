@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from strongscale.analysis.output import number, percent
+from strongscale.common.output import number, percent
 from strongscale.data.dataset import central_section, constant_loss, null_loss
 from strongscale.data.quality.page import Section
 from strongscale.data.resemblance.measures import Floats, distances, explained, interval, measure

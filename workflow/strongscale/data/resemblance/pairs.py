@@ -9,10 +9,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from strongscale.common.errors import UserError
+from strongscale.common.files import read_json
 from strongscale.data.dataset import SPLITS, digest
 from strongscale.data.tables import read_array, read_table
-from strongscale.errors import UserError
-from strongscale.files import read_json
 
 MOST_APART = 0.1  # in diameter, as a share of it
 COLUMNS = ("diameter_mm", "voxel_mm", "air_share", "split")

@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from strongscale.common.errors import UserError
 from strongscale.data.scans.dicom import is_dicom, list_series, open_dicom
 from strongscale.data.scans.metaimage import open_metaimage
 from strongscale.data.scans.nifti import RAS_TO_LPS, open_nifti
 from strongscale.data.scans.scan import Scan, blamed_on
-from strongscale.errors import UserError
 
 __all__ = ["RAS_TO_LPS", "Scan", "find_scans", "open_scan"]
 

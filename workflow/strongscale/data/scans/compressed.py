@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from strongscale.errors import UserError
+from strongscale.common.errors import UserError
 
 PIECE_BYTES = 1 << 20
 ZLIB_OR_GZIP = 47  # zlib's own number for "look at the first bytes"

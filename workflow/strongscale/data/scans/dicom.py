@@ -10,8 +10,8 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.pixels.utils import pixel_array
 
+from strongscale.common.errors import UserError
 from strongscale.data.scans.scan import Scan, blamed_on
-from strongscale.errors import UserError
 
 TAGS = [
     "SOPClassUID",

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from strongscale.common.errors import UserError
+from strongscale.common.files import atomic, write_text
 from strongscale.data.scans.compressed import CompressedVoxels
 from strongscale.data.scans.scan import Scan, Voxels
-from strongscale.errors import UserError
-from strongscale.files import atomic, write_text
 
 ELEMENT_TYPES = {
     "MET_CHAR": "i1",

@@ -9,8 +9,8 @@ from typing import Any
 import nibabel
 import numpy as np
 
+from strongscale.common.errors import UserError
 from strongscale.data.scans.scan import Scan, blamed_on
-from strongscale.errors import UserError
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 PIECE_BYTES = 1 << 20

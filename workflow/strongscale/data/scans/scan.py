@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from strongscale.errors import UserError
+from strongscale.common.errors import UserError
 
 log = logging.getLogger(__name__)
 

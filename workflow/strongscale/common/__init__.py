@@ -1,0 +1,4 @@
+"""What every room uses and what knows none of them: errors, files, command lines, typed settings, tables, figures' style.
+
+All of it may be used everywhere.
+"""

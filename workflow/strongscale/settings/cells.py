@@ -1,0 +1,208 @@
+"""The cells of a study: which runs its matrix needs, where each lies, and who it is."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+from strongscale.common.errors import UserError
+from strongscale.common.schema import SEED, WORKERS, build, plain
+from strongscale.settings.config import (
+    SEQUENTIAL,
+    Checkpoints,
+    Edge,
+    Job,
+    Model,
+    Network,
+    NewNodules,
+    SequentialEpochs,
+    Study,
+    Training,
+)
+from strongscale.settings.config_file import check_workers
+from strongscale.strategies import named, names
+from strongscale.strategies.base import Strategy
+
+RATE = "rate_"
+WITHOUT_EFFECT = ("dataset", "ranks", "checkpoints")  # the data set's path (its hash counts), processes, checkpoints
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One run: (strategy, number of workers, seed) of a study."""
+
+    study: str
+    strategy: str
+    workers: int
+    seed: int
+
+    @property
+    def folder(self) -> str:
+        """The cell's folder, below results/."""
+        return str(PurePosixPath(self.study, "cells", self.strategy, f"{self.workers:02d}workers", f"seed{self.seed}"))
+
+    def __str__(self) -> str:
+        return f"{self.strategy}, {self.workers} workers, seed {self.seed}"
+
+
+def is_rate_name(strategy: str) -> bool:
+    """Whether this line of the matrix is the sequential run at another learning rate."""
+    return strategy.startswith(RATE)
+
+
+def rate_of(strategy: str) -> float:
+    """The learning rate of such a line."""
+    return float(strategy.removeprefix(RATE))
+
+
+def rate_name(rate: float) -> str:
+    """The name of the line of sequential runs at another learning rate."""
+    return f"{RATE}{rate}"
+
+
+def stage_of(strategy: str) -> str:
+    """When the cells of a line can run: rates first, then sequential, then scaled. Those of one stage don't wait for one another."""
+    if is_rate_name(strategy):
+        return "rates"
+    return "sequential" if strategy == SEQUENTIAL else "scaled"
+
+
+def matrix(name: str, study: Study) -> dict[tuple[str, int, int], Cell]:
+    """Each (strategy, workers, seed) of the matrix and the run that stands for it: one worker is the sequential run."""
+    return {
+        (strategy, workers, seed): Cell(name, SEQUENTIAL if workers == 1 else strategy, workers, seed)
+        for strategy in study.strategies
+        for workers in study.workers_of(strategy)
+        for seed in study.seeds
+    }
+
+
+def sequential_cells(name: str, study: Study) -> list[Cell]:
+    """The sequential run of each seed."""
+    return [Cell(name, SEQUENTIAL, 1, seed) for seed in study.seeds]
+
+
+def edge_cells(name: str, study: Study) -> list[Cell]:
+    """The sequential runs at other learning rates, each seed at each rate; those of pilots at the study's own too."""
+    own = study.training.learning_rate
+    rates = dict.fromkeys(rate for rate in study.edge.rates if study.pilots or rate != own)
+    if study.pilots and not isinstance(own, str):
+        rates[own] = None
+    return [Cell(name, rate_name(rate), 1, seed) for rate in rates for seed in study.pilots or study.seeds]
+
+
+def all_cells(name: str, study: Study) -> list[Cell]:
+    """Every distinct run of a study."""
+    return sorted({*matrix(name, study).values(), *edge_cells(name, study)})
+
+
+def folders_in_words(cells: Iterable[Cell]) -> str:
+    """Which folders there are, for whoever asked for another: a line of the matrix, its workers and its seeds."""
+    workers: dict[str, dict[str, None]] = {}
+    seeds: dict[str, None] = {}
+    for cell in cells:
+        _, _, line, column, seed = PurePosixPath(cell.folder).parts
+        workers.setdefault(line, {})[column] = None
+        seeds[seed] = None
+    matrix = "; ".join(f"{line}/{' '.join(columns)}" for line, columns in workers.items())
+    return f"{matrix}; each with {' '.join(seeds)}"
+
+
+def own_part(study: Study, strategy: str) -> Study:
+    """What the cells of one line depend on: a change of another line, of the axes, or of the edge leaves it the same."""
+    entries = {name: replace(entry, workers=None) for name, entry in study.strategies.items() if name == strategy}
+    edge = Edge(epochs=study.edge.epochs) if is_rate_name(strategy) else Edge()
+    training = study.training
+    if is_rate_name(strategy):
+        training = _tried(study, rate_of(strategy))
+    elif strategy == SEQUENTIAL and isinstance(training.target, SequentialEpochs) and not study.pilots:
+        training = replace(training, max_epochs=training.target.sequential_epochs)
+    return replace(
+        study,
+        strategies=entries,
+        workers=(1,),
+        seeds=(0,),
+        alone=False,
+        compare_clock_with=None,
+        training=training,
+        edge=edge,
+        job=Job(),
+        new_nodules=NewNodules(),
+    )
+
+
+def _tried(study: Study, rate: float) -> Training:
+    """A try at a rate. Where the study's rate is chosen among tries, they do what the sequential run will do."""
+    training, target, epochs = study.training, None, study.edge.epochs
+    if isinstance(training.target, SequentialEpochs) and training.target.pilots:
+        epochs = max(epochs, training.target.sequential_epochs)
+    elif training.learning_rate == rate:  # this is a try's own part already
+        return training
+    elif training.learning_rate == "edge":
+        if isinstance(training.target, SequentialEpochs):
+            epochs = max(epochs, training.target.sequential_epochs)
+        else:
+            epochs, target = max(epochs, training.max_epochs), training.target
+    return replace(training, learning_rate=rate, target=target, max_epochs=epochs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellSettings:
+    """cell.json: all that a run needs, resolved. Enough to run the cell again, alone, anywhere."""
+
+    study: Annotated[str, "the study's name"]
+    strategy: Annotated[str, "the line of the matrix"]
+    kind: Annotated[str, "the strategy's file, or sequential"]
+    parameters: Annotated[dict[str, Any], "the strategy's parameters"]
+    workers: Annotated[int, WORKERS, "number of workers, the paper's GPUs"]
+    seed: Annotated[int, SEED, "of the initial weights and the order of samples"]
+    ranks: Annotated[int, WORKERS, "MPI processes meant to carry the workers; the result tells how many did"]
+    clock: Annotated[Literal["wall", "emulated"], "how seconds were obtained"]
+    network: Annotated[Network | None, "the modelled network; null on the wall clock"]
+    network_name: Annotated[str | None, "its name"]
+    dataset: Annotated[str, "the data set's folder, relative to this file"]
+    dataset_hash: Annotated[str, "its content"]
+    brightness: Annotated[float | None, "mean of the training samples, where the model starts there; else null"] = None
+    model: Annotated[Model, "the network"]
+    training: Annotated[Training, "how it is trained, with this run's own learning rate, target and epochs"]
+    checkpoints: Annotated[Checkpoints, "how often the run can be continued from"]
+
+    def __post_init__(self) -> None:
+        if self.kind not in (SEQUENTIAL, *names()):
+            raise UserError(f"kind: no strategy {self.kind!r}; allowed: {', '.join((SEQUENTIAL, *names()))}")
+        if self.training.learning_rate == "edge":
+            raise UserError("training.learning_rate: 'edge' is not allowed; allowed: a run's own rate, a number")
+        strategy = Strategy if self.kind == SEQUENTIAL else named(self.kind)
+        check_workers(build(strategy, self.parameters, "parameters"), self.training, self.workers, "workers")
+
+    @property
+    def title(self) -> str:
+        """The run in words, for logs."""
+        return f"{self.strategy}, {self.workers} worker{'s' if self.workers > 1 else ''}, seed {self.seed}"
+
+    @property
+    def hash(self) -> str:
+        """The identity of the run: everything that makes its result."""
+        raw = plain(self)
+        return settings_hash({key: value for key, value in raw.items() if key not in WITHOUT_EFFECT})
+
+
+def whole_data(minibatch: int, num_training: int) -> str | None:
+    """What it means that a minibatch has as many samples as there are, or more, in words; None where it hasn't."""
+    if minibatch < num_training:
+        return None
+    than = "as large as" if minibatch == num_training else "larger than"
+    return f"minibatch {minibatch}, {than} the {num_training} training samples: one step an epoch, which sees all data"
+
+
+def settings_hash(settings: Any) -> str:
+    """A short, stable digest of plain settings."""
+    text = json.dumps(plain(settings), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def num_ranks(study: Study, cell: Cell) -> int:
+    """MPI processes of a cell: one a worker, unless the study says fewer."""
+    return min(cell.workers, study.max_ranks or cell.workers)

@@ -1,0 +1,355 @@
+"""The settings of data sets and studies: the one schema behind config.yaml, which config_file.py reads.
+
+Every default is the paper's where the paper states it. Nothing heavy is imported, so that the Snakefile can read
+the settings on a login node.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from strongscale.common.errors import UserError
+from strongscale.common.schema import AT_LEAST_0, AT_LEAST_1, POSITIVE, SEED, WORKERS, Between, NonEmpty, build
+from strongscale.strategies import named
+from strongscale.strategies.base import Strategy
+
+SEQUENTIAL = "sequential"
+WHOLE = "all"  # the name of the one subset of a folder that has none
+
+
+Extent = Annotated[float, Between(low=40)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phantom:
+    """Artificial scans in LUNA16's form on disk, for studies without the real ones."""
+
+    scans: Annotated[int, AT_LEAST_1, "number of CT scans to make"] = 64
+    nodules: Annotated[int, AT_LEAST_1, "nodules in all scans together, of at least 3 mm"] = 640
+    subsets: Annotated[int, Between(low=1, high=10), "number of subset folders the scans are spread over"] = 2
+    size_mm: Annotated[tuple[Extent, Extent, Extent], "extent of a scan along the patient's x, y, z"] = (
+        140.0,
+        120.0,
+        120.0,
+    )
+    seed: Annotated[int, SEED, "the scans depend on this number alone"] = 1
+
+    def __post_init__(self) -> None:
+        if self.subsets > self.scans:
+            raise UserError(f"subsets: {self.subsets} is not allowed; allowed: at most one a scan, {self.scans}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cubes:
+    """How a nodule becomes a cube."""
+
+    voxels: Annotated[int, Between(low=4, high=128), "voxels along each side"] = 16
+    voxel_mm: Annotated[float, POSITIVE, "side of an isotropic voxel"] = 1.0
+    diameters: Annotated[
+        Annotated[float, Between(low=1)] | None,
+        "scale the cube to its nodule: its side in diameters, in place of voxel_mm; null: all cubes have one size",
+    ] = None
+    smoothing: Annotated[
+        bool, "smooth the scan where its voxels are smaller than the cube's, so that fine detail doesn't alias"
+    ] = True
+    window_hu: Annotated[tuple[float, float], "the intensities that become 0 and 1; beyond them is clipped"] = (
+        -1000.0,
+        400.0,
+    )
+    minimum_readers: Annotated[
+        Literal[1, 3], "readers who must agree: 3 takes annotations.csv, 1 annotations_excluded.csv too"
+    ] = 1
+    minimum_diameter_mm: Annotated[float, AT_LEAST_0, "smaller nodules are left out"] = 3.0
+
+    def __post_init__(self) -> None:
+        low, high = self.window_hu
+        if low >= high:
+            raise UserError(f"window_hu: [{low:g}, {high:g}] is not allowed; allowed: the lower intensity first")
+
+    def voxel_mm_of(self, diameter_mm: float) -> float:
+        """The side of the voxels of one nodule's cube."""
+        return self.voxel_mm if self.diameters is None else self.diameters * diameter_mm / self.voxels
+
+
+Count = Annotated[int, AT_LEAST_0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """Counts that somebody knows of the annotations: a difference is said on the data set's quality page."""
+
+    annotations: Annotated[Count | None, "rows of annotations.csv"] = None
+    annotated_scans: Annotated[Count | None, "scans that they name"] = None
+    above_16_mm: Annotated[Count | None, "those of more than 16 mm"] = None
+    excluded: Annotated[Count | None, "rows of annotations_excluded.csv with a diameter of at least 3 mm"] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Where scans come from, and how they become one data set. Exactly one of `folder` and `phantom` is given."""
+
+    folder: Annotated[str | None, "folder in LUNA16's form: subset0, subset1, ..., annotations.csv"] = None
+    download: Annotated[Literal["luna16"] | None, "fetch what `folder` lacks, from the publisher's records"] = None
+    subsets: Annotated[
+        Annotated[tuple[Annotated[int, AT_LEAST_0], ...], NonEmpty()] | None,
+        "which subset folders to take (of `folder`); null: the scans lie in `folder` itself",
+    ] = tuple(range(10))
+    partial: Annotated[bool, "annotations of scans that aren't in these subsets are left out, and not lost"] = False
+    jobs_per_subset: Annotated[
+        int, AT_LEAST_1, "jobs among which the scans of a subset are dealt out; a later change cuts and trains anew"
+    ] = 1
+    tolerated_losses: Annotated[
+        int, AT_LEAST_0, "nodules that faults of the data may cost; with more the data set isn't made"
+    ] = 0
+    expected: Annotated[Expected, "counts to compare with"] = field(default_factory=Expected)
+    phantom: Annotated[Phantom | None, "make artificial scans"] = None
+    cubes: Annotated[Cubes, "how a nodule becomes a cube"] = field(default_factory=Cubes)
+    num_validation: Annotated[int, AT_LEAST_1, "validation samples, exactly; the rest is for training"] = 256
+    split_seed: Annotated[int, SEED, "the split by patient or scan depends on this number alone"] = 1
+
+    def __post_init__(self) -> None:
+        if (self.folder is None) == (self.phantom is None):
+            raise UserError(
+                "folder, phantom: exactly one of the two is needed: a folder of scans, or phantom scans to make"
+            )
+        if self.download and self.folder is None:
+            raise UserError("download: needs a folder to put the scans into; set folder too")
+        if self.download and (self.subsets is None or max(self.subsets) > 9):
+            raise UserError("subsets: LUNA16 has subset0 to subset9; allowed with download: numbers from 0 to 9")
+
+    @property
+    def subset_names(self) -> list[str]:
+        """The subset folders this data set is made of."""
+        if self.phantom:
+            return [f"subset{number}" for number in range(self.phantom.subsets)]
+        return [WHOLE] if self.subsets is None else [f"subset{number}" for number in self.subsets]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """The autoencoder: convolutions, four dense heads, a mixture of normal densities."""
+
+    kind: Annotated[str, "a file of workflow/strongscale/models"] = "deepdensity"
+    dimensions: Annotated[Literal[1, 2, 3], "3: cubes, 2: their central slices, 1: the central lines of those"] = 3
+    components: Annotated[int, AT_LEAST_1, "K, the number of normal densities"] = 50
+    filters: Annotated[tuple[Annotated[int, AT_LEAST_1], ...], "filters of each convolution"] = (32, 32, 32)
+    kernels: Annotated[tuple[Annotated[int, AT_LEAST_1], ...], "kernel width of each convolution"] = (7, 5, 3)
+    padding: Annotated[Literal["valid", "same"], "valid: each convolution shrinks the cube"] = "valid"
+    mass: Annotated[
+        Annotated[float, POSITIVE] | Literal["unit", "paper", "learnt"],
+        "of the mixture, its integral over all space; unit: 1; paper: as its equation 5 is printed, (2 pi)^((n-1)/2) in n "
+        "dimensions; a number; learnt: of each cube, one more output, which the paper doesn't have",
+    ] = "learnt"
+    smallest_sigma: Annotated[float, POSITIVE, "least standard deviation of a component, in voxels"] = 0.5
+    start: Annotated[
+        Literal["mean", "zero"],
+        "biases of the heads; mean: such that the untrained picture is as bright as the training samples are in the mean "
+        "(a model without `begin_at` starts as it is drawn); zero: all zero, as in Keras",
+    ] = "mean"
+
+    def __post_init__(self) -> None:
+        if len(self.filters) != len(self.kernels):
+            raise UserError(
+                f"kernels: {list(self.kernels)} is not allowed; allowed: as many as there are filters, {len(self.filters)}"
+            )
+        if self.padding == "same" and any(kernel % 2 == 0 for kernel in self.kernels):
+            raise UserError(f"kernels: {list(self.kernels)} is not allowed; allowed: odd widths, where padding is same")
+
+    def code_width(self, cube_voxels: int) -> int:
+        """Voxels along each side that the convolutions leave."""
+        shrinks = 0 if self.padding == "same" else sum(kernel - 1 for kernel in self.kernels)
+        return cube_voxels - shrinks
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequentialEpochs:
+    """A relative target: what the sequential run reaches in so many epochs."""
+
+    sequential_epochs: Annotated[int, AT_LEAST_1, "epochs of the sequential run"]
+    pilots: Annotated[
+        tuple[Annotated[int, SEED], ...],
+        "seeds outside the comparison, whose sequential runs find the rate at the edge and set one target for all: what "
+        "each of them reaches, and less than 0.8 of the best constant output's loss; none: a seed's own run sets its own",
+    ] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collapse:
+    """When a run counts as collapsed: its output no longer depends on its input."""
+
+    patience: Annotated[
+        int, AT_LEAST_1, "epochs in a row without a new best loss, before an output that ignores its input is a verdict"
+    ] = 5
+    stop: Annotated[bool, "end a collapsed run early (the paper ran them to the end)"] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """The sequential run that all strategies start from, and when a run ends."""
+
+    batch_size: Annotated[int, AT_LEAST_1, "B, the sequential minibatch"] = 32
+    learning_rate: Annotated[
+        Annotated[float, POSITIVE] | Literal["edge"],
+        "eta; edge: the largest of `edge.rates` at which the sequential run trains",
+    ] = 0.00105
+    beta1: Annotated[float, Between(low=0, high=0.999999), "Adam's decay of the mean"] = 0.9
+    beta2: Annotated[float, Between(low=0, high=0.999999), "Adam's decay of the square"] = 0.999
+    epsilon: Annotated[float, POSITIVE, "Adam's epsilon"] = 1e-8
+    target: Annotated[
+        Annotated[float, POSITIVE] | SequentialEpochs | None,
+        "the validation loss to reach: a number, or {sequential_epochs: N, pilots: [SEED, ...]}; null: none, run all epochs",
+    ] = 0.0016384
+    max_epochs: Annotated[int, AT_LEAST_1, "a run that hasn't reached the target by then is exhausted"] = 400
+    collapse: Annotated[Collapse, "when a run counts as collapsed"] = field(default_factory=Collapse)
+    reduction: Annotated[Literal["fast", "exact"], "exact: the same bits for every number of workers and ranks"] = (
+        "fast"
+    )
+    microbatch: Annotated[
+        int, AT_LEAST_1, "samples in one backward pass of the exact reduction; whole ones go to workers"
+    ] = 4
+    evaluation_chunk: Annotated[
+        int, AT_LEAST_1, "validation samples a worker evaluates at once; fixed, so that losses don't depend on ranks"
+    ] = 8
+    device: Annotated[Literal["auto", "cpu", "cuda"], "auto: a GPU where there is one"] = "auto"
+    threads: Annotated[int, AT_LEAST_1, "CPU threads of a rank"] = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoints:
+    """How often a run can be continued from; whichever comes first."""
+
+    every_epochs: Annotated[int, AT_LEAST_1, "epochs between two checkpoints, at most"] = 10
+    every_s: Annotated[float, POSITIVE, "seconds between two checkpoints, at most"] = 300.0
+    keep: Annotated[bool, "leave the last ones in the cell's folder when the run is done"] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edge:
+    """The sequential run tried at several learning rates: where does training break down?"""
+
+    rates: Annotated[tuple[Annotated[float, POSITIVE], ...], "the rates to try"] = ()
+    epochs: Annotated[
+        int, AT_LEAST_1, "epochs of each try; as many as the sequential run's, if those are more and its rate is `edge`"
+    ] = 20
+    tolerance: Annotated[
+        float,
+        AT_LEAST_0,
+        "a rate trains if its best loss is below a constant output's, and at most this share above a smaller rate's",
+    ] = 0.15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """The modelled network of the emulated clock: hosts of some workers each, joined by a slower network."""
+
+    latency_s: Annotated[float, AT_LEAST_0, "of one message between hosts"]
+    bandwidth_bytes_per_s: Annotated[float, POSITIVE, "of one host's link"]
+    workers_per_host: Annotated[Annotated[int, AT_LEAST_1] | None, "workers that share a host; null: all share one"] = 2
+    host_latency_s: Annotated[float, AT_LEAST_0, "of one message inside a host"] = 5e-6
+    host_bandwidth_bytes_per_s: Annotated[float, POSITIVE, "of a message inside a host"] = 5e9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a scheduler is asked for, for one cell. How queues and hosts look is the site's: site.yaml."""
+
+    minutes: Annotated[
+        int,
+        AT_LEAST_1,
+        "that a cell is given; half as much again with each retry. A cell that needs longer goes on in the next job",
+    ] = 240
+    memory_mb: Annotated[int, Between(low=100), "of one rank"] = 4000
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewNodules:
+    """Nodules drawn from a trained model: what it is for."""
+
+    count: Annotated[int, AT_LEAST_1, "nodules to draw"] = 64
+    perturbation: Annotated[
+        float, AT_LEAST_0, "of each parameter, in standard deviations of that parameter over the training nodules"
+    ] = 0.3
+    seed: Annotated[int, SEED, "the nodules depend on the trained model and this number alone"] = 1
+
+
+NETWORKS = {
+    "gigabit": Network(latency_s=50e-6, bandwidth_bytes_per_s=117e6),
+    "ten_gigabit": Network(latency_s=20e-6, bandwidth_bytes_per_s=1.17e9),
+    "infiniband": Network(latency_s=1.5e-6, bandwidth_bytes_per_s=12e9),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrategyEntry:
+    """One line of the matrix: a strategy with its parameters, and the numbers of workers it is tried at."""
+
+    kind: Annotated[str | None, "a file of workflow/strongscale/strategies; the entry's own name if left out"] = None
+    workers: Annotated[tuple[Annotated[int, WORKERS], ...] | None, "the study's workers if left out"] = None
+    parameters: Annotated[dict[str, Any], "the strategy's own parameters"] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """One complete matrix: strategies x workers x seeds, on one data set and one clock."""
+
+    dataset: Annotated[str, "one of `datasets`"]
+    strategies: Annotated[dict[str, StrategyEntry], "the lines of the matrix"]
+    workers: Annotated[
+        tuple[Annotated[int, WORKERS], ...], NonEmpty(), "the columns of the matrix; 1 is always run"
+    ] = (1, 2, 4, 8, 16, 32)
+    seeds: Annotated[
+        tuple[Annotated[int, SEED], ...], NonEmpty(), "replicates: initial weights and order of samples"
+    ] = (1,)
+    clock: Annotated[
+        Literal["wall", "emulated"], "wall: real seconds of real ranks; emulated: measured compute, modelled network"
+    ] = "wall"
+    network: Annotated[
+        Literal["gigabit", "ten_gigabit", "infiniband", "measured"] | Network, "of the emulated clock"
+    ] = "gigabit"
+    max_ranks: Annotated[int | None, AT_LEAST_1, "MPI processes of a cell, at most; null: one a worker"] = None
+    alone: Annotated[bool, "a cell has the machine to itself: for wall clocks on one machine"] = False
+    compare_clock_with: Annotated[
+        str | None, "a study of the same cells on the other clock: report the emulation's error"
+    ] = None
+    model: Annotated[Model, "the network"] = field(default_factory=Model)
+    training: Annotated[Training, "how it is trained"] = field(default_factory=Training)
+    edge: Annotated[Edge, "the sequential run at several learning rates"] = field(default_factory=Edge)
+    checkpoints: Annotated[Checkpoints, "how often a run can be continued from"] = field(default_factory=Checkpoints)
+    job: Annotated[Job, "what a scheduler is asked for"] = field(default_factory=Job)
+    new_nodules: Annotated[NewNodules, "nodules drawn from the sequential run's model"] = field(
+        default_factory=NewNodules
+    )
+
+    def __post_init__(self) -> None:
+        if self.clock == "wall" and self.max_ranks is not None:
+            raise UserError(
+                f"max_ranks: {self.max_ranks} is not allowed; allowed: null with clock: wall, whose workers are real ranks"
+            )
+
+    @property
+    def pilots(self) -> tuple[int, ...]:
+        """Seeds outside the comparison, which set its target."""
+        target = self.training.target
+        return target.pilots if isinstance(target, SequentialEpochs) else ()
+
+    def strategy(self, name: str) -> Strategy:
+        """The strategy of a line of the matrix; the sequential run's for the shared one-worker cells."""
+        if name == SEQUENTIAL:
+            return Strategy()
+        entry = self.strategies[name]
+        return build(named(entry.kind or name), entry.parameters, f"strategies.{name}.parameters")
+
+    def workers_of(self, name: str) -> tuple[int, ...]:
+        """The numbers of workers at which a line of the matrix is run, 1 included, in rising order."""
+        return tuple(sorted({1, *(self.strategies[name].workers or self.workers)}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """All of config.yaml."""
+
+    study: Annotated[str, "the study that a bare `snakemake` makes"]
+    site: Annotated[
+        str | None, "the file of a cluster's own values, as in site.example.yaml; null: site.yaml, where there is one"
+    ] = None
+    datasets: Annotated[dict[str, Dataset], NonEmpty(), "data sets by name"]
+    studies: Annotated[dict[str, Study], NonEmpty(), "studies by name"]

@@ -1,0 +1,171 @@
+"""config.yaml: studies that are like others, and what no single setting can know."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from strongscale import models
+from strongscale.common.errors import UserError
+from strongscale.common.schema import build
+from strongscale.settings.config import SEQUENTIAL, Config, SequentialEpochs, StrategyEntry, Study, Training
+from strongscale.strategies import named, names
+from strongscale.strategies.base import Strategy
+
+if TYPE_CHECKING:
+    import yaml
+
+NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # of a folder, on every file system and in every scheduler
+LINE = re.compile("[A-Za-z_][A-Za-z0-9_]{0,63}")
+
+
+def refuse_repeated_keys(paths: Iterable[str | Path]) -> None:
+    """YAML keeps the last of two equal keys without a word; where a file has some, that is a `UserError`."""
+    import yaml  # not where it isn't needed: a compute node may lack it
+
+    for path in map(Path, paths):
+        try:
+            text = path.read_text(encoding="utf-8").replace("\t", " ")  # JSON may be indented by tabs, YAML's may not
+            root = yaml.compose(text, Loader=yaml.SafeLoader)
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise UserError(f"{path}: can't be read ({' '.join(str(error).split())}); mend it") from None
+        for key, lines in _repeated_keys(root, "", set()):
+            raise UserError(f"{path}: {key} stands there twice, in lines {lines[0]} and {lines[1]}; leave one of them")
+
+
+def _repeated_keys(node: "yaml.Node | None", place: str, seen: set[int]) -> Iterator[tuple[str, tuple[int, int]]]:
+    """The dotted keys that a table has twice, with both lines; an anchor's table is looked into once."""
+    if node is None or isinstance(node.value, str) or id(node) in seen:
+        return
+    seen.add(id(node))
+    known: dict[str, int] = {}
+    for number, item in enumerate(node.value):
+        if not isinstance(item, tuple):
+            yield from _repeated_keys(item, f"{place}[{number}]", seen)
+            continue
+        key, value = item
+        name, line = str(key.value), key.start_mark.line + 1
+        dotted = f"{place}.{name}" if place else name
+        if name in known:
+            yield dotted, (known[name], line)
+        known[name] = line
+        yield from _repeated_keys(value, dotted, seen)
+
+
+def parse(raw: Mapping[str, Any]) -> Config:
+    """Check the whole configuration; the first mistake is a `UserError` of one line."""
+    if not isinstance(raw.get("studies"), Mapping):
+        raise UserError(f"studies: {raw.get('studies')!r} is not allowed; allowed: a table of studies by name")
+    studies = {name: _inherit(raw, name, ()) for name in raw["studies"]}
+    config = build(Config, {**raw, "studies": studies}, "")
+    if config.study not in config.studies:
+        raise UserError(f"study: {config.study!r} is not allowed; allowed: {', '.join(config.studies)}")
+    for name in (*config.datasets, *config.studies):
+        if not NAME.fullmatch(name) or name == "datasets":
+            raise UserError(
+                f"{_shortened(name)} is not allowed as the name of a study or data set; allowed: letters, digits, _ and -, at "
+                "most 64, the first a letter or a digit"
+            )
+    for name, study in config.studies.items():
+        _check_study(config, study, f"studies.{name}")
+    return config
+
+
+def _shortened(name: str) -> str:
+    return repr(name) if len(name) <= 60 else f"{name[:57]!r}..."
+
+
+def _inherit(raw: Mapping[str, Any], name: str, seen: tuple[str, ...]) -> Any:
+    """A study's own settings on top of those of the study it is `like`."""
+    own = raw["studies"][name]
+    if not isinstance(own, Mapping) or "like" not in own:
+        return own
+    base = own["like"]
+    others = [other for other in raw["studies"] if other not in (*seen, name)]
+    if base not in others:
+        raise UserError(f"studies.{name}.like: {base!r} is not allowed; allowed: {', '.join(others)}")
+    return _merge(_inherit(raw, base, (*seen, name)), {key: value for key, value in own.items() if key != "like"})
+
+
+def _merge(base: Any, own: Any) -> Any:
+    """Tables are merged key by key, but a list of strategies is one thing: it replaces the other."""
+    if not isinstance(base, Mapping) or not isinstance(own, Mapping):
+        return own
+    merged = {**base, **own}
+    for key in base.keys() & own.keys() - {"strategies", "target", "network"}:
+        merged[key] = _merge(base[key], own[key])
+    return merged
+
+
+def _check_study(config: Config, study: Study, key: str) -> None:
+    """What no single field can know."""
+    if study.dataset not in config.datasets:
+        raise UserError(f"{key}.dataset: {study.dataset!r} is not allowed; allowed: {', '.join(config.datasets)}")
+    if study.compare_clock_with is not None:
+        _check_comparison(config, study, key)
+    if study.model.kind not in models.kinds():
+        raise UserError(
+            f"{key}.model.kind: {_shortened(study.model.kind)} is not allowed; allowed: {', '.join(models.kinds())}"
+        )
+    width = study.model.code_width(config.datasets[study.dataset].cubes.voxels)
+    if width < 1:
+        raise UserError(
+            f"{key}.model.kernels: {list(study.model.kernels)} leave {width} voxels of a cube; allowed: at least 1"
+        )
+    target = study.training.target
+    if isinstance(target, SequentialEpochs) and target.sequential_epochs > study.training.max_epochs:
+        raise UserError(
+            f"{key}.training.target.sequential_epochs: {target.sequential_epochs} is not allowed; "
+            f"allowed: at most training.max_epochs, {study.training.max_epochs}"
+        )
+    both = sorted({*study.pilots} & {*study.seeds})
+    if both:
+        raise UserError(
+            f"{key}.training.target.pilots: {both[0]} is not allowed; allowed: seeds that aren't among the study's"
+        )
+    if not study.strategies:
+        raise UserError(f"{key}.strategies: none; allowed: at least one of {', '.join(names())}")
+    if study.training.learning_rate == "edge" and not study.edge.rates:
+        raise UserError(f"{key}.edge.rates: [] is not allowed; allowed: at least one rate, for learning_rate: edge")
+    for name, entry in study.strategies.items():
+        _check_strategy(study, name, entry, f"{key}.strategies.{name}")
+
+
+def _check_comparison(config: Config, study: Study, key: str) -> None:
+    others = [name for name, other in config.studies.items() if other.clock != study.clock]
+    if study.compare_clock_with not in others:
+        allowed = ", ".join(others) or "none here"
+        raise UserError(
+            f"{key}.compare_clock_with: {study.compare_clock_with!r} is not allowed; allowed: a study on the other clock: {allowed}"
+        )
+
+
+def _check_strategy(study: Study, name: str, entry: StrategyEntry, key: str) -> None:
+    if name == SEQUENTIAL or name.startswith("rate_") or not LINE.fullmatch(name):
+        place = key.removesuffix(name) + _shortened(name)
+        raise UserError(
+            f"{place}: this name is not allowed; allowed: letters, digits and _, at most 64, but not {SEQUENTIAL} or "
+            "rate_..."
+        )
+    if (entry.kind or name) not in names():
+        place = f"{key}.kind" if entry.kind else key
+        raise UserError(f"{place}: no strategy {entry.kind or name!r}; allowed: {', '.join(names())}")
+    strategy = build(named(entry.kind or name), entry.parameters, f"{key}.parameters")
+    for workers in study.workers_of(name):
+        batch = check_workers(strategy, study.training, workers, key)
+        size = study.training.microbatch
+        if study.training.reduction == "exact" and workers > -(-batch // size):
+            raise UserError(
+                f"{key}: {workers} workers is not allowed for a minibatch of {batch} samples in micro-batches of {size} "
+                f"(reduction: exact); allowed: at most {-(-batch // size)} workers, or a training.microbatch of at most {batch // workers}"
+            )
+
+
+def check_workers(strategy: Strategy, training: Training, workers: int, key: str) -> int:
+    """The samples of a minibatch; more workers than that are refused."""
+    batch = strategy.minibatch(training.batch_size, workers, 0)
+    if workers > batch:
+        raise UserError(
+            f"{key}: {workers} workers is not allowed for a minibatch of {batch} samples; allowed: at most one worker a sample"
+        )
+    return batch

@@ -1,0 +1,99 @@
+"""Write docs/settings.md, the page of all settings, from the schema itself."""
+
+import argparse
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from strongscale.common.command import run
+from strongscale.common.files import write_text
+from strongscale.common.schema import describe, plain
+from strongscale.settings.config import Config, Dataset, Network, SequentialEpochs, StrategyEntry, Study
+from strongscale.settings.site import Site
+from strongscale.strategies import kinds
+
+OPENING = """# Settings
+
+Made from the schema by `make docs`; do not edit. Numbers as defaults are the paper's where the paper states them.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    sections = [
+        OPENING,
+        _section(Config, "config.yaml"),
+        _section(Dataset, "datasets.NAME"),
+        _section(Study, "studies.NAME"),
+    ]
+    sections += [
+        "A study may also say `like: OTHER`: it takes all it doesn't say itself from that study.\n",
+        _section(StrategyEntry, "studies.NAME.strategies.ENTRY"),
+        _section(Network, "studies.NAME.network, where it isn't one of the names"),
+        _section(SequentialEpochs, "studies.NAME.training.target, where it isn't a number"),
+    ]
+    sections += [
+        _section(kind, f"studies.NAME.strategies.ENTRY.parameters, of the kind {name}")
+        for name, kind in sorted(kinds().items())
+        if fields(kind)
+    ]
+    sections.append(_section(Site, "site.yaml: a cluster's own values"))
+    return "\n".join(sections)
+
+
+def _section(cls: type, title: str) -> str:
+    """A table of a dataclass's fields, those of nested tables below it."""
+    lines = [f"## {title}", "", "| key | meaning | allowed | default |", "|---|---|---|---|"]
+    lines += _rows(cls, "")
+    return "\n".join(lines) + "\n"
+
+
+def _rows(cls: type, prefix: str) -> list[str]:
+    lines = []
+    hints = get_type_hints(cls, include_extras=True)
+    for field in fields(cls):
+        hint, meaning = _split(hints[field.name])
+        nested = next((option for option in (hint, *get_args(hint)) if is_dataclass(option)), None)
+        if nested and get_origin(hint) is not dict and nested not in (Network, SequentialEpochs):
+            lines.append(f"| `{prefix}{field.name}` | {meaning} | a table, see below | {_default(field)} |")
+            lines += _rows(nested, f"{prefix}{field.name}.")  # type: ignore[arg-type]
+        else:
+            lines.append(f"| `{prefix}{field.name}` | {meaning} | {_allowed(hints[field.name])} | {_default(field)} |")
+    return lines
+
+
+def _split(hint: Any) -> tuple[Any, str]:
+    """The bare type and its meaning in words."""
+    if get_origin(hint) is Annotated:
+        inner, *extras = get_args(hint)
+        return inner, next((extra for extra in extras if isinstance(extra, str)), "")
+    return hint, ""
+
+
+def _allowed(hint: Any) -> str:
+    text = describe(hint)
+    return text if len(text) < 120 else text.split(" with the keys")[0]
+
+
+def _default(field: Any) -> str:
+    if field.default is not MISSING:
+        return "null" if field.default is None else f"`{_yaml(plain(field.default))}`"
+    if field.default_factory is not MISSING:
+        value = plain(field.default_factory())
+        return "the keys' own" if isinstance(value, dict) and value else f"`{_yaml(value)}`"
+    return "needed"
+
+
+def _yaml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value).replace("'", "")
+
+
+def main(arguments: list[str]) -> None:
+    """Write the page of all settings."""
+    parser = argparse.ArgumentParser(prog="strongscale.settings.page", description=main.__doc__)
+    parser.add_argument("output", type=Path)
+    write_text(parser.parse_args(arguments).output, page())
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,204 @@
+"""Write the resolved settings of a study (study.json) and of a cell (cell.json).
+
+What a cell needs to know from other runs is looked up here, so that training itself takes one folder: the learning
+rate at the edge, the target that pilots or the sequential run set, the network measured on this machine.
+"""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from strongscale.common.command import run
+from strongscale.common.errors import UserError
+from strongscale.common.files import read_json, write_json
+from strongscale.common.schema import build, plain
+from strongscale.data.dataset import brightness_of, loss_without_input
+from strongscale.settings.cells import Cell, CellSettings, num_ranks, own_part, whole_data
+from strongscale.settings.config import NETWORKS, SEQUENTIAL, Network, SequentialEpochs, Study, Training
+
+log = logging.getLogger(__name__)
+
+
+def resolve(
+    study: Study,
+    cell: Cell,
+    *,
+    folder: Path,
+    dataset: Path,
+    dataset_hash: str | None = None,
+    brightness: float | None = None,
+    learning_rate: Path | None = None,
+    sequential: Path | None = None,
+    target: Path | None = None,
+    network: Path | None = None,
+) -> CellSettings:
+    """All that the run of a cell needs, from its part of the study and from what other runs found.
+
+    `dataset_hash` and `brightness` stand for the data set where that needn't be there.
+    """
+    study = own_part(study, cell.strategy)
+    entry = study.strategies.get(cell.strategy)
+    name, modelled = _network(study, network)
+    if dataset_hash is None:
+        dataset_hash = read_json(dataset / "dataset.json")["hash"]
+        if study.model.start == "mean":
+            brightness = brightness_of(dataset / "dataset.json", study.model.dimensions)
+    return CellSettings(
+        study=cell.study,
+        strategy=cell.strategy,
+        kind=entry.kind or cell.strategy if entry else SEQUENTIAL,
+        parameters=entry.parameters if entry else {},
+        workers=cell.workers,
+        seed=cell.seed,
+        ranks=num_ranks(study, cell),
+        clock=study.clock,
+        network=modelled,
+        network_name=name,
+        dataset=os.path.relpath(dataset, folder),
+        dataset_hash=dataset_hash,
+        brightness=brightness,
+        model=study.model,
+        training=_resolve_training(study.training, cell, learning_rate, sequential, target),
+        checkpoints=study.checkpoints,
+    )
+
+
+def _resolve_training(
+    training: Training, cell: Cell, learning_rate: Path | None, sequential: Path | None, target: Path | None
+) -> Training:
+    """The training settings with this run's own learning rate, target and epochs."""
+    if training.learning_rate == "edge":
+        assert learning_rate is not None, "the edge must be known before any other cell"
+        training = replace(training, learning_rate=read_json(learning_rate)["learning_rate"])
+    if not isinstance(training.target, SequentialEpochs):
+        return training
+    if training.target.pilots:
+        assert target is not None, "the pilots must be known before any other cell"
+        return replace(training, target=read_json(target)["target_loss"])
+    if cell.strategy == SEQUENTIAL:
+        return training
+    assert sequential is not None, "the sequential run must be known before the others"
+    return replace(training, target=_target_set_by(sequential))
+
+
+def check_target(study: Study, dataset: Path) -> None:
+    """A target that can be reached without looking at the input is none."""
+    target = study.training.target
+    if not isinstance(target, float):
+        return
+    constant = loss_without_input("constant_loss", dataset, study.model.dimensions)
+    if target >= constant:
+        raise UserError(
+            f"training.target: {target:g} is not allowed; allowed: less than {constant:.6g}, which the best constant "
+            f"output has, whatever its input ({dataset})"
+        )
+
+
+def _target_set_by(sequential: Path) -> float:
+    result = read_json(sequential)
+    if result["status"] == "converged":
+        target: float = result["target_loss"]
+        return target
+    if result["status"] == "exhausted":
+        raise UserError(
+            f"{sequential}: in {result['epochs']} epochs the sequential run learnt less than the best constant output "
+            f"(a loss of {result['best_validation_loss']:.6g} against {result['constant_loss']:.6g}), so it sets no "
+            "target; allowed: more epochs (training.target), another learning rate, more data"
+        )
+    raise UserError(
+        f"{sequential}: the sequential run diverged ({result['diverged_because']}) at learning rate "
+        f"{result['learning_rate']:g}, so it sets no target; allowed: a lower training.learning_rate, or edge.rates "
+        "without that one"
+    )
+
+
+def large_minibatches(study: Study, num_training: int) -> list[str]:
+    """The lines of the matrix whose minibatch takes all training samples, each in words."""
+    found = []
+    for name in study.strategies:
+        sizes = {n: study.strategy(name).minibatch(study.training.batch_size, n, 0) for n in study.workers_of(name)}
+        words = {n: whole_data(size, num_training) for n, size in sizes.items()}
+        found += [f"{name}, {n} worker{'s' if n > 1 else ''}: {words[n]}" for n in sizes if words[n]]
+    return found
+
+
+def _network(study: Study, measured: Path | None) -> tuple[str | None, Network | None]:
+    """The modelled network and its name; none on the wall clock."""
+    if study.clock == "wall":
+        return None, None
+    if isinstance(study.network, Network):
+        return "custom", study.network
+    if study.network == "measured":
+        assert measured is not None, "the network must be measured before any cell"
+        return "measured", read_measured(measured)
+    return study.network, NETWORKS[study.network]
+
+
+def read_measured(path: Path) -> Network:
+    """The network measured on this machine: one host for all workers."""
+    network = build(Network, read_json(path), str(path))
+    if network.workers_per_host is not None:
+        raise UserError(
+            f"{path}: workers_per_host: {network.workers_per_host} is not allowed; allowed: null, for what was measured "
+            "joins the workers of one host; remove the file and run again"
+        )
+    return network
+
+
+def _cell_from(path: Path) -> Cell:
+    """The cell whose folder this is: <study>/cells/<strategy>/<NN>workers/seed<S>."""
+    study, _, strategy, workers, seed = path.parts[-5:]
+    return Cell(study, strategy, int(workers.removesuffix("workers")), int(seed.removeprefix("seed")))
+
+
+def write_study(study: Study, dataset: Path, output: Path) -> None:
+    """Write study.json, and tell of what the data make of the settings."""
+    check_target(study, dataset)
+    summary = read_json(dataset)
+    for words in large_minibatches(study, summary["num_training"]):
+        log.warning("%s", words)
+        sys.stdout.write(
+            f"{output.parent.name}: {words}\n"
+        )  # the log goes into a file; whoever watches should know too
+    raw = {"name": output.parent.name, "dataset_provenance": summary["provenance"]} | plain(study)
+    write_json(output, raw)
+
+
+def main(arguments: list[str]) -> None:
+    """Write study.json or a cell's cell.json, from the study's settings as JSON."""
+    parser = argparse.ArgumentParser(prog="strongscale.training.prepare", description=main.__doc__)
+    parser.add_argument("--settings", required=True, help="the study's settings as JSON")
+    parser.add_argument("--output", type=Path, required=True, help="study.json, or cell.json in the cell's folder")
+    parser.add_argument("--dataset", type=Path, required=True, help="dataset.json")
+    parser.add_argument("--learning-rate", type=Path, help="learning_rate.json")
+    parser.add_argument("--sequential", type=Path, help="result.json of the sequential run of this seed")
+    parser.add_argument("--target", type=Path, help="target.json, which the pilots set")
+    parser.add_argument("--network", type=Path, help="network.json")
+    options = parser.parse_args(arguments)
+    raw: dict[str, Any] = json.loads(options.settings)
+    study = build(Study, raw, "study")
+    if options.output.name == "study.json":
+        write_study(study, options.dataset, options.output)
+        return
+    folder = options.output.parent
+    check_target(study, options.dataset)
+    settings = resolve(
+        study,
+        _cell_from(folder),
+        folder=folder,
+        dataset=options.dataset.parent,
+        learning_rate=options.learning_rate,
+        sequential=options.sequential,
+        target=options.target,
+        network=options.network,
+    )
+    write_json(options.output, plain(settings))
+
+
+if __name__ == "__main__":
+    run(main)

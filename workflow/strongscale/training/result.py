@@ -1,0 +1,76 @@
+"""What result.json tells of a run: what it came to, and all attempts behind it."""
+
+import logging
+from typing import Any
+
+from strongscale.common import provenance
+from strongscale.recovery.continuation import Continuation
+from strongscale.settings.config import SequentialEpochs
+from strongscale.training.loop import Trainer
+from strongscale.training.stopping import Verdict
+
+log = logging.getLogger(__name__)
+
+
+def describe(trainer: Trainer, verdict: Verdict) -> dict[str, Any]:
+    """The result of a run, as result.json tells it."""
+    cell, epochs = trainer.cell, trainer.journal.epochs
+    last, best = (
+        epochs[-1],
+        min(epochs, key=lambda epoch: (epoch.validation_loss != epoch.validation_loss, epoch.validation_loss)),
+    )
+    target = trainer.target
+    status, reached = verdict.status, last if verdict.status == "converged" else None
+    if isinstance(cell.training.target, SequentialEpochs) and status == "exhausted":
+        if best.validation_loss < trainer.constant_loss:
+            status, reached, target = "converged", best, best.validation_loss
+        else:
+            log.warning(
+                "the sequential run learnt less than the best constant output, whose loss is %.6f: it sets no target",
+                trainer.constant_loss,
+            )
+    return {
+        "study": cell.study,
+        "strategy": cell.strategy,
+        "workers": cell.workers,
+        "seed": cell.seed,
+        "status": status,
+        "diverged_because": verdict.because,
+        "clock": cell.clock,
+        "network": cell.network_name,
+        "target_loss": target,
+        "epochs_to_target": reached and reached.epoch,
+        "samples_to_target": reached and reached.samples,
+        "time_to_target_s": reached and reached.time_s,
+        "minibatch": trainer.minibatch_size,
+        "num_training": len(trainer.training),
+        "epochs": last.epoch,
+        "time_s": last.time_s,
+        "best_validation_loss": _finite(best.validation_loss),
+        "final_validation_loss": _finite(last.validation_loss),
+        "null_loss": trainer.null_loss,
+        "constant_loss": trainer.constant_loss,
+        "learning_rate": cell.training.learning_rate,
+        "parts": {name: getattr(last, name) for name in ("compute_s", "communication_s", "evaluation_s")},
+    }
+
+
+def describe_life(continuation: Continuation) -> dict[str, Any]:
+    """All attempts behind a result, the last one's origin at the top."""
+    history = continuation.history
+    return history[-1] | {
+        "settings_hash": continuation.store.identity["settings"],
+        "code": continuation.code,
+        "attempts": continuation.attempts,
+        "device_changed": provenance.device_changed([attempt["device"] for attempt in history]),
+        "lost_s": continuation.lost_s,
+        "between_s": continuation.between_s,
+        "lived_s": continuation.lived_s,
+        "checkpoint_s": continuation.checkpoint_s,
+        "suspended_s": continuation.suspended_s,
+        "history": history,
+    }
+
+
+def _finite(loss: float) -> float | None:
+    return loss if abs(loss) < float("inf") else None

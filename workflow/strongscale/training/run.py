@@ -1,0 +1,55 @@
+"""A cell trained to its end, from wherever it stands: epochs.csv as it goes, weights.safetensors, result.json last."""
+
+import logging
+import time
+from pathlib import Path
+
+import safetensors.torch
+
+from strongscale.common import provenance
+from strongscale.common.files import atomic, write_json
+from strongscale.distributed.world import World
+from strongscale.recovery.interrupt import Interrupt
+from strongscale.training import result, setup
+from strongscale.training.loop import Trainer
+
+log = logging.getLogger(__name__)
+
+
+def train(folder: Path, ranks: World, *, any_ranks: bool = False, interrupt: Interrupt | None = None) -> None:
+    """Train the cell in this folder, or train it on, and write its result."""
+    start_s = time.perf_counter()
+    trainer = setup.prepare(folder, ranks, any_ranks=any_ranks, interrupt=interrupt)
+    with trainer.continuation.suspension.watch.running():
+        _train(folder, trainer, start_s)
+
+
+def _train(folder: Path, trainer: Trainer, start_s: float) -> None:
+    ranks, continuation = trainer.world, trainer.continuation
+    continuation.interrupt.listen()
+    step = continuation.resume(trainer)
+    if step is None:
+        trainer.journal.restore([])
+    startup_s = time.perf_counter() - start_s
+    if ranks.rank == 0:
+        tell_start(folder, trainer, step)
+    verdict = trainer.run()
+    if ranks.rank == 0:
+        trainer.journal.restore(trainer.journal.epochs)  # whole, should somebody have removed it meanwhile
+        with atomic(folder / "weights.safetensors") as path:
+            weights = {name: value.contiguous() for name, value in trainer.model.state_dict().items()}
+            safetensors.torch.save_file(weights, path)
+        told = result.describe(trainer, verdict) | {"startup_s": startup_s} | result.describe_life(continuation)
+        write_json(folder / "result.json", told)
+        continuation.end()
+
+
+def tell_start(folder: Path, trainer: Trainer, step: int | None) -> None:
+    """What is about to be trained, where, and which attempt this is."""
+    continuation = trainer.continuation
+    devices = [attempt["device"] for attempt in continuation.history]
+    log.info("%s: %s on %d ranks, %s", folder, trainer.cell.title, trainer.world.size, devices[-1])
+    if continuation.attempts > 1:
+        log.info("attempt %d, from %s", continuation.attempts, "the beginning" if step is None else f"step {step}")
+    if provenance.device_changed(devices):
+        log.warning("an earlier attempt computed on another device: %s", ", then ".join(dict.fromkeys(devices)))

@@ -1,0 +1,54 @@
+"""When a run ends, and what its end is called: from the losses so far, and from whether it still uses its input."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from strongscale.settings.config import Collapse
+
+Status = Literal["converged", "exhausted", "diverged"]
+
+NEW_BEST = 0.99  # a loss counts as a new best when it is at least one per cent better: noise on a plateau is not
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The end of a run: its status, and for a diverged one why."""
+
+    status: Status
+    because: Literal["not finite", "collapsed"] | None = None
+
+
+def judge(
+    training: Sequence[float],
+    validation: Sequence[float],
+    *,
+    target: float | None,
+    max_epochs: int,
+    constant_loss: float,
+    collapse: Collapse,
+    ignores_input: Callable[[], bool],
+) -> Verdict | None:
+    """The verdict after the last epoch of these losses, or None: go on.
+
+    Whether the output ignores its input is asked only where the answer decides. With a small validation set a constant
+    output may by luck lie below `constant_loss`, so that a run has not converged on its loss alone.
+    """
+    if not (math.isfinite(training[-1]) and math.isfinite(validation[-1])):
+        return Verdict("diverged", "not finite")
+    is_last = len(validation) == max_epochs
+    reached = target is not None and validation[-1] <= target and validation[-1] < constant_loss
+    stopped = collapse.stop and has_stopped_improving(validation, collapse.patience)
+    ignores = (reached or stopped or is_last) and ignores_input()
+    if reached and not ignores:
+        return Verdict("converged")
+    if ignores and (stopped or is_last):
+        return Verdict("diverged", "collapsed")
+    return Verdict("exhausted") if is_last else None
+
+
+def has_stopped_improving(validation: Sequence[float], patience: int) -> bool:
+    """Whether none of the last so many losses is a new best."""
+    recent, before = validation[-patience:], validation[:-patience]
+    return bool(before) and min(recent) > NEW_BEST * min(before)
