@@ -52,6 +52,10 @@ wildcard_constraints:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/inputs/data.smk"
+include: "workflow/rules/inputs/training.smk"
+include: "workflow/rules/inputs/exactness.smk"
+include: "workflow/rules/inputs/analysis.smk"
 include: "workflow/rules/jobs.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
@@ -74,4 +78,4 @@ onerror:
 rule all:
     default_target: True
     input:
-        study_artifacts(CONFIG.study),
+        default_artifacts,

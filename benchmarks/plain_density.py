@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
-from strongscale.models import mixture
-from strongscale.models.deepdensity import DeepDensity
+from strongscale.models.density import mixture
+from strongscale.models.density.network import DeepDensityNetwork
 
 
 class PlainDensity(nn.Module):
@@ -15,7 +15,7 @@ class PlainDensity(nn.Module):
 
     points: Tensor
 
-    def __init__(self, model: DeepDensity):
+    def __init__(self, model: DeepDensityNetwork):
         super().__init__()
         self.encoder = copy.deepcopy(model.encoder)
         for parameter in self.encoder.parameters():

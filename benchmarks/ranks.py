@@ -23,10 +23,13 @@ from strongscale.common.files import write_json
 from strongscale.common.schema import plain
 from strongscale.distributed import world
 from strongscale.distributed.world import MPIWorld
+from strongscale.gradients.passes import Batch
 from strongscale.jobs import launchers
+from strongscale.models.base import Model
 from strongscale.models.deepdensity import DeepDensity
+from strongscale.models.density.network import DeepDensityNetwork
 from strongscale.settings.cells import Cell
-from strongscale.settings.config import Model, StrategyEntry, Study, Training
+from strongscale.settings.config import StrategyEntry, Study, Training
 from strongscale.training import prepare, setup
 from strongscale.training.heap import LARGEST_KEPT, keep_freed_memory
 from strongscale.training.loop import Trainer
@@ -60,7 +63,7 @@ Step = Callable[[], object]
 class Losses(nn.Module):
     """Our model and its mean loss as one module, for DDP."""
 
-    def __init__(self, model: DeepDensity):
+    def __init__(self, model: DeepDensityNetwork):
         super().__init__()
         self.model = model
 
@@ -92,7 +95,7 @@ def write_cells(folder: Path, ranks: int, batch: int, model: Model, samples: Pat
 
 def overlap(trainer: Trainer) -> None:
     """Send the decoder's gradients as soon as they are there."""
-    assert isinstance(trainer.model, DeepDensity)
+    assert isinstance(trainer.model, DeepDensityNetwork)
     ranks = trainer.world
     assert isinstance(ranks, MPIWorld)
     comm, in_place = ranks._comm, ranks._mpi.IN_PLACE
@@ -114,17 +117,18 @@ def overlap(trainer: Trainer) -> None:
         trainer.flat.gradient.zero_()
         waiting.update((id(weight), id(bias)))
 
-    def add(samples: Tensor, first: int) -> Tensor:
-        losses = trainer.passes.loss_of(samples)
+    def add(samples: Batch, worker: int) -> Tensor:
+        losses = trainer.update.engine.reduction.passes.losses_of(samples)
         losses.sum().backward()
         return losses.detach()
 
-    def finish() -> None:
+    def finish() -> Tensor:
         comm.Allreduce(in_place, gradient[:begin])
         requests.pop().Wait()
+        return trainer.flat.gradient
 
     for method in (start, add, finish):
-        setattr(trainer.reduction, method.__name__, method)
+        setattr(trainer.update.engine.reduction, method.__name__, method)
 
 
 def our_step(folder: Path, name: str, ranks: world.World) -> tuple[Step, Callable[[], float]]:
@@ -143,9 +147,9 @@ def ddp_steps(folder: Path, name: str, ranks: world.World, batch: int) -> tuple[
     """A step, and the same step without any gradient sent."""
     trainer = setup.prepare(folder / "fast", ranks)
     keep_freed_memory(2 * LARGEST_KEPT)  # as usual
-    assert isinstance(trainer.model, DeepDensity)
+    assert isinstance(trainer.model, DeepDensityNetwork)
     size = batch // ranks.size
-    share = trainer.training[ranks.rank * size :][:size].clone()
+    share = trainer.training[0][ranks.rank * size :][:size].clone()
     losses = Losses(copy.deepcopy(trainer.model).requires_grad_())
     torch.use_deterministic_algorithms(False)
     model = DistributedDataParallel(losses, bucket_cap_mb=BUCKET_MB[name], gradient_as_bucket_view=True)
@@ -179,11 +183,11 @@ def milliseconds(step: Step, num_steps: int, ranks: world.World) -> float:
     """The mean of some steps, after a few that don't count."""
     for _ in range(WARM_UP):
         step()
-    ranks.gather("ready")
+    ranks.barrier()
     start_s = time.perf_counter()
     for _ in range(num_steps):
         step()
-    ranks.gather("done")
+    ranks.barrier()
     return 1000 * (time.perf_counter() - start_s) / num_steps
 
 
@@ -219,7 +223,7 @@ def turn(folder: Path, name: str, ranks: int, *, batches: tuple[int, ...], quick
     figures: dict[str, float] = {}
     for batch in batches:
         with tempfile.TemporaryDirectory(dir=folder) as own:
-            write_cells(Path(own), ranks, batch, TINY_MODEL if quick else Model(), samples)
+            write_cells(Path(own), ranks, batch, TINY_MODEL if quick else DeepDensity(), samples)
             num_steps = 2 if quick else max(20, 320 // batch)
             arguments = ["--rank-of", name, "--folder", own, "--batch", str(batch), "--steps", str(num_steps)]
             launcher = launchers.choose(os.environ, None)

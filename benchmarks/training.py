@@ -24,16 +24,18 @@ from strongscale.common.files import write_json
 from strongscale.common.schema import plain
 from strongscale.data import dataset
 from strongscale.distributed.world import World
+from strongscale.models.base import Model
 from strongscale.models.deepdensity import DeepDensity
+from strongscale.models.density.network import DeepDensityNetwork
 from strongscale.settings.cells import Cell
-from strongscale.settings.config import SEQUENTIAL, Dataset, Model, Phantom, Study, Training
+from strongscale.settings.config import SEQUENTIAL, Dataset, Phantom, Study, Training
 from strongscale.training import prepare, setup
 from strongscale.training.heap import LARGEST_KEPT, keep_freed_memory
 from strongscale.training.loop import Trainer
 
 BATCHES, QUICK_BATCHES = (32, 16, 8, 4, 2, 1), (2, 1)
 VOXELS = 16
-TINY_MODEL, TINY_VOXELS = Model(components=4, filters=(4, 4), kernels=(3, 3)), 8
+TINY_MODEL, TINY_VOXELS = DeepDensity(components=4, filters=(4, 4), kernels=(3, 3)), 8
 QUICK_TRAINING, QUICK_VALIDATION = 512, 128  # cubes of the study `quick`, whose memory is measured
 OURS, EXACT = "ours", "ours, exact"
 PLAIN, COMPILED = "plain PyTorch", "plain PyTorch, compiled"
@@ -155,8 +157,8 @@ def trainers(folder: Path, model: Model, voxels: int, batch: int, device: str) -
 
 def differences(trainer: Trainer, model: PlainDensity, batch: int) -> tuple[float, float]:
     """How much the plain loss and gradient of the same weights differ from ours, relative to ours."""
-    cubes = trainer.training[:batch]
-    assert isinstance(trainer.model, DeepDensity)
+    cubes = trainer.training[0][:batch]
+    assert isinstance(trainer.model, DeepDensityNetwork)
     our_loss = float(trainer.model.losses(cubes).detach().mean())
     our_step(trainer)(batch)  # at a rate of 0: the weights stay
     model.zero_grad()
@@ -170,15 +172,15 @@ def differences(trainer: Trainer, model: PlainDensity, batch: int) -> tuple[floa
 
 def create_steps(fast: Trainer, exact: Trainer, model: PlainDensity) -> dict[str, Step]:
     """All contenders that may run here; ours first."""
-    assert isinstance(fast.model, DeepDensity)
+    assert isinstance(fast.model, DeepDensityNetwork)
     eager, compiled = (DistributedDataParallel(copy.deepcopy(model)) for _ in range(2))
     return {
         OURS: our_step(fast),
         EXACT: our_step(exact),
-        PLAIN: as_usual(plain_step(eager, eager.parameters(), fast.training)),
-        COMPILED: as_usual(plain_step(torch.compile(compiled, dynamic=False), compiled.parameters(), fast.training)),
-        FLOOR: floor_step(fast.model.encoder, fast.training),
-        PLAIN_FLOOR: as_usual(floor_step(model.encoder, fast.training)),
+        PLAIN: as_usual(plain_step(eager, eager.parameters(), fast.training[0])),
+        COMPILED: as_usual(plain_step(torch.compile(compiled, dynamic=False), compiled.parameters(), fast.training[0])),
+        FLOOR: floor_step(fast.model.encoder, fast.training[0]),
+        PLAIN_FLOOR: as_usual(floor_step(model.encoder, fast.training[0])),
     }
 
 
@@ -243,7 +245,7 @@ def measure_epoch(folder: Path, num_training: int, num_validation: int) -> tuple
     """A run of an epoch on as many cubes as the study `quick` has: its most memory (MB), and what part of its seconds
     `epochs.csv` gives to compute, communication and evaluation."""
     write_dataset(folder / "many", num_training, num_validation, VOXELS)
-    cell = write_cell(folder / "remembered", folder / "many", Model(), reduction="exact")
+    cell = write_cell(folder / "remembered", folder / "many", DeepDensity(), reduction="exact")
     peak_mb = frame.run_alone([sys.executable, "-m", "strongscale.training", str(cell)])["peak_memory_mb"]
     (epoch,) = pd.read_csv(cell / "epochs.csv").to_dict("records")
     return peak_mb, sum(epoch[f"{part}_s"] for part in ("compute", "communication", "evaluation")) / epoch["time_s"]
@@ -298,7 +300,8 @@ def page(names: Sequence[str], skipped: str, found: tuple[float, float], command
     """What was compared and how."""
     said = "\n".join(f"- *{name}*: {SAYS[name]}." for name in names)
     said += f"\n- *{COMPILED}* was left out: it doesn't work here ({skipped})." if skipped else ""
-    model, width = trainer.cell.model, trainer.training.shape[-1]
+    assert isinstance(trainer.cell.model, DeepDensity)
+    model, width = trainer.cell.model, trainer.training[0].shape[-1]
     where = (
         "on one CPU thread"
         if trainer.device.type == "cpu"
@@ -322,9 +325,9 @@ def measure_on(device: str, folder: Path, output: Path, options: argparse.Namesp
     """The page and the table of one device."""
     facts = frame.machine(PACKAGES)
     batches = QUICK_BATCHES if options.quick else BATCHES
-    model, voxels = (TINY_MODEL, TINY_VOXELS) if options.quick else (Model(), VOXELS)
+    model, voxels = (TINY_MODEL, TINY_VOXELS) if options.quick else (DeepDensity(), VOXELS)
     fast, exact = trainers(folder, model, voxels, batches[0], device)
-    assert isinstance(fast.model, DeepDensity)
+    assert isinstance(fast.model, DeepDensityNetwork)
     plain_model = PlainDensity(fast.model).to(fast.device)
     found = differences(fast, plain_model, batches[0])
     if max(found) > SAME:

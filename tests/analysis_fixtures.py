@@ -10,7 +10,7 @@ from pathlib import Path
 from strongscale.common.schema import build, plain
 from strongscale.settings.cells import Cell, CellSettings, all_cells, is_rate_name, own_part, rate_of
 from strongscale.settings.config import NETWORKS, SEQUENTIAL, Network, SequentialEpochs, Study, Training
-from strongscale.training.setup import create_strategy
+from strongscale.strategies.base import planned
 
 NULL_LOSS = 0.048
 CONSTANT_LOSS = 0.019
@@ -154,6 +154,7 @@ def settings_of(study: Study, cell: Cell) -> CellSettings:
         network_name=name if study.clock == "emulated" else None,
         dataset="../../../../data",
         dataset_hash="0123456789abcdef",
+        task=study.task,
         model=study.model,
         training=_training_of(study, cell),
         checkpoints=study.checkpoints,
@@ -174,19 +175,17 @@ def _training_of(study: Study, cell: Cell) -> Training:
 
 
 def _write_epochs(path: Path, settings: CellSettings, outcome: Outcome) -> None:
-    strategy = create_strategy(settings)
-    base, workers, step = settings.training.learning_rate, settings.workers, 0
+    strategy, step = settings.create_strategy(), 0
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         columns = "epoch step samples learning_rate training_loss validation_loss time_s compute_s communication_s"
         writer.writerow([*columns.split(), "evaluation_s", "weights_hash"])
-        for done, value in enumerate(outcome.losses):
-            num_steps = math.ceil(NUM_TRAINING / strategy.minibatch(settings.training.batch_size, workers, done))
-            step += num_steps
-            rate = strategy.learning_rate(base, workers, done + (num_steps - 1) / num_steps)
+        each = planned(strategy, settings.training.plan, settings.workers, NUM_TRAINING)
+        for done, (value, plans) in enumerate(zip(outcome.losses, each, strict=False)):
+            step += len(plans)
             time_s = (done + 1) * outcome.epoch_s
             seconds = [time_s, 0.8 * time_s, 0.1 * time_s, 0.06 * time_s]
-            epoch = [done + 1, step, (done + 1) * NUM_TRAINING, rate, 0.97 * value, value]
+            epoch = [done + 1, step, (done + 1) * NUM_TRAINING, plans[-1].rate, 0.97 * value, value]
             writer.writerow([*epoch, *seconds, "0123456789abcdef"])
 
 

@@ -3,6 +3,7 @@
 import csv
 import functools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,23 +16,46 @@ import numpy as np
 import pandas as pd
 import pytest
 import safetensors.torch
+import torch
 
 from strongscale.common.files import write_json
 from strongscale.common.schema import plain
 from strongscale.data import dataset
 from strongscale.distributed.world import World
+from strongscale.models.deepdensity import DeepDensity
 from strongscale.settings.cells import Cell
-from strongscale.settings.config import Dataset, Model, Phantom, StrategyEntry, Study, Training
+from strongscale.settings.config import Dataset, Phantom, StrategyEntry, Study, Training
 from strongscale.training import prepare, setup
 
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
+torch.set_num_threads(1)  # tiny tensors: more threads wait for one another, the more so beside other tests
+os.environ["OMP_NUM_THREADS"] = "1"  # in what tests start, too
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & has it ignored, by all that tests start too
 
-pytest_plugins = ["workflow_fixtures", "status_fixtures", "download_fixtures", "scheduler_fixtures"]
+pytest_plugins = [
+    "workflow_fixtures",
+    "status_fixtures",
+    "download_fixtures",
+    "scheduler_fixtures",
+    "own_parts_fixtures",
+]
 
 ROOT = Path(__file__).parents[1]
-TINY_MODEL = Model(components=4, filters=(4, 4), kernels=(3, 3))
+TINY_MODEL = DeepDensity(components=4, filters=(4, 4), kernels=(3, 3))
+
+
+def pytest_collection_modifyitems(items):
+    """Mark as slow what needs the two whole studies, which take a minute to make."""
+    for item in items:
+        if "finished" in item.fixturenames:
+            item.add_marker("slow")
+
+
+def mostly_slow(first, *others):
+    """Cases that take the same path at a cost: one among the quick tests, the others where all tests are run."""
+    cases = (other if isinstance(other, tuple) else (other,) for other in others)
+    return [first, *(pytest.param(*case, marks=pytest.mark.slow) for case in cases)]
 
 
 def write_dataset(folder, num_training=50, num_validation=19, voxels=8, seed=0):
@@ -100,14 +124,23 @@ def run_cell(make_cell):
     return run
 
 
-@pytest.fixture
-def trained(run_cell):
-    """A trained cell's folder, with its weights."""
-    trainer = run_cell("sequential", max_epochs=20, learning_rate=0.01)
-    folder = trainer.journal.path.parent
+@pytest.fixture(scope="session")
+def trained_once(tmp_path_factory, tiny_dataset):
+    """A trained cell's folder, with its weights. To be read, but not changed."""
+    folder = write_cell(
+        tmp_path_factory.mktemp("trained"), tiny_dataset, "sequential", max_epochs=20, learning_rate=0.01
+    )
+    trainer = setup.prepare(folder, World())
+    trainer.run()
     weights = {name: value.contiguous() for name, value in trainer.model.state_dict().items()}
     safetensors.torch.save_file(weights, folder / "weights.safetensors")
     return folder
+
+
+@pytest.fixture
+def trained(trained_once, tmp_path):
+    """A copy of it, to be changed."""
+    return Path(shutil.copytree(trained_once, tmp_path / trained_once.relative_to(trained_once.parents[5])))
 
 
 def environment():

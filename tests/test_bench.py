@@ -13,7 +13,7 @@ from benchmarks.cutters import CONTENDERS, find_nodules, ours, scan_path
 from benchmarks.plain_density import PlainDensity
 from conftest import environment
 
-from strongscale.models.deepdensity import DeepDensity
+from strongscale.models.density.network import DeepDensityNetwork
 from strongscale.training.loop import Trainer
 
 PAGE = frame.Page(title="Title", compared="A and B.", how="So.", caveats=["Not much."], command="python -m it")
@@ -139,7 +139,7 @@ def step_trainers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trainer, Tr
 @pytest.mark.parametrize("number", [0, 1])
 def test_the_plain_way_gives_our_loss_and_gradient(number: int, step_trainers: tuple[Trainer, Trainer]) -> None:
     trainer = step_trainers[number]
-    assert isinstance(trainer.model, DeepDensity)
+    assert isinstance(trainer.model, DeepDensityNetwork)
     plain = PlainDensity(trainer.model)
     assert max(training.differences(trainer, plain, 6)) < training.SAME
     with torch.no_grad():

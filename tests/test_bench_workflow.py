@@ -7,6 +7,8 @@ import pytest
 from benchmarks import ranks, training, workflow
 from conftest import ROOT, environment
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _package_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,12 +10,13 @@ import time
 import psutil
 import pytest
 import torch
-from conftest import environment, launch_spoilt, mpi_command, mpirun, rows
+from conftest import environment, launch_spoilt, mostly_slow, mpi_command, mpirun, rows
 
 from strongscale import models
 from strongscale.common import provenance
 from strongscale.common.errors import UserError
 from strongscale.distributed.world import World
+from strongscale.models.deepdensity import DeepDensity
 from strongscale.recovery import failure
 from strongscale.recovery.checkpoint import Checkpoint, Store
 from strongscale.recovery.interrupt import EXIT_STATUS
@@ -166,7 +167,7 @@ def test_a_run_goes_on_on_another_kind_of_device_with_the_same_weights(make_cell
     whole = trainer_for(make_cell(name="whole", **settings), monkeypatch, is_laid_out=is_laid_out)
     whole.run()
     store = Store(tmp_path, IDENTITY)
-    store.save(first.step, first.state())
+    store.save(first.progress.step, first.state())
     second = trainer_for(make_cell(name="second", **settings), monkeypatch, is_laid_out=not is_laid_out)
     second.restore(store.load())
     assert first.flat.orders != second.flat.orders
@@ -175,20 +176,20 @@ def test_a_run_goes_on_on_another_kind_of_device_with_the_same_weights(make_cell
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     for one, other in zip(second.model.parameters(), first.model.parameters(), strict=True):
         assert torch.equal(one, other)
-    assert second._evaluate() == pytest.approx(first.journal.validation[-1], rel=1e-5)
+    assert second.evaluation.loss() == pytest.approx(first.epoch_log.validation[-1], rel=1e-5)
     second.run()
-    assert second.journal.validation[-1] == pytest.approx(whole.journal.validation[-1], rel=1e-4)
+    assert second.epoch_log.validation[-1] == pytest.approx(whole.epoch_log.validation[-1], rel=1e-4)
 
 
 def test_what_a_model_made_by_chance_and_does_not_train_goes_on_too(make_cell, monkeypatch):
-    create = models.create
+    create, numbers = DeepDensity.create, iter(range(9))
 
     def with_chance(settings, voxels):
         model = create(settings, voxels)
-        model.register_buffer("chance", torch.rand(3))
+        model.register_buffer("chance", torch.full((3,), float(next(numbers))))
         return model
 
-    monkeypatch.setattr(models, "create", with_chance)
+    monkeypatch.setattr(DeepDensity, "create", with_chance)
     first, second = (setup.prepare(make_cell(name=name), World()) for name in ("first", "second"))
     assert not torch.equal(second.model.chance, first.model.chance)
     second.restore(first.state())
@@ -284,6 +285,7 @@ def wait_for_epoch(folder, process, epoch=2):
 LONG = {"max_epochs": 400, "reduction": "exact", "microbatch": 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ranks_then", "clock"), [(1, "emulated"), (2, "wall"), (4, "emulated")])
 def test_a_run_killed_on_four_ranks_goes_on_on_any_number_with_the_same_bits(make_cell, ranks_then, clock):
     settings = LONG | {"max_epochs": 60, "clock": clock}
@@ -304,7 +306,9 @@ def test_a_run_killed_on_four_ranks_goes_on_on_any_number_with_the_same_bits(mak
     assert result["history"][0]["from_step"] == 0 < result["history"][1]["from_step"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", mostly_slow(signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2), ids=lambda number: number.name
+)
 def test_a_signal_to_the_ranks_is_a_checkpoint_and_a_status_that_asks_for_more(make_cell, number):
     folder = make_cell("strong", 2, checkpoints=Checkpoints(every_epochs=10**6), **LONG)
     command = [sys.executable, "-m", "strongscale.training", str(folder)]
@@ -317,7 +321,7 @@ def test_a_signal_to_the_ranks_is_a_checkpoint_and_a_status_that_asks_for_more(m
     assert len(list(folder.glob("checkpoint-*"))) == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT])
+@pytest.mark.parametrize("number", mostly_slow(signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2))
 def test_a_signal_to_the_whole_job_is_a_checkpoint_too(make_cell, number):
     """To the process group of the launcher, as schedulers and Ctrl-C do."""
     folder = make_cell("strong", 2, checkpoints=Checkpoints(every_epochs=10**6), **LONG)
@@ -369,7 +373,7 @@ def test_a_rank_that_fails_before_it_meets_the_others_ends_the_job(make_cell):
     folder = make_cell("strong", 2, **LONG)
     code = """
         def unreadable(*arguments): raise PermissionError(13, "Permission denied", "/data/cubes.npy")
-        if rank == 1: setup.read_samples = unreadable
+        if rank == 1: setup.samples.read = unreadable
     """
     answer = launch_spoilt(folder, code)
     assert answer.returncode == 1
@@ -381,7 +385,7 @@ def test_a_rank_that_fails_before_it_meets_the_others_ends_the_job(make_cell):
     ("checkpoints", "what", "step"),
     [
         (Checkpoints(), "the weights after epoch 1", None),
-        (EVERY_STEP, "the weights or Adam's moments after step 3", 2),
+        (EVERY_STEP, "the weights or the optimizer's state after step 3", 2),
     ],
     ids=["at the epoch's end", "before a checkpoint"],
 )
@@ -392,7 +396,7 @@ def test_a_rank_whose_weights_went_astray_ends_the_run(make_cell, checkpoints, w
         take_step = loop.Trainer._take_step
         def spoilt(self, *arguments):
             take_step(self, *arguments)
-            if self.step == 3: self.flat.values.data.mul_(1.5)
+            if self.progress.step == 3: self.flat.values.data.mul_(1.5)
         if rank == 1: loop.Trainer._take_step = spoilt
     """
     answer = launch_spoilt(folder, code)

@@ -8,11 +8,10 @@ import torch
 from conftest import mpirun
 from torch import nn
 
-from strongscale import models
 from strongscale.distributed.world import World
+from strongscale.models.deepdensity import DeepDensity
 from strongscale.settings.config import SequentialEpochs
-from strongscale.tasks import collapse
-from strongscale.training import setup
+from strongscale.training import collapse, samples, setup
 from strongscale.training.run import train
 
 CUBES = torch.rand(19, 4, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -36,20 +35,20 @@ class Faint(nn.Module):
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, True), (9e-7, True), (0.005, True), (0.02, False), (1.0, False)])
 def test_an_output_that_hardly_moves_with_its_input_ignores_it(share, expected):
-    assert collapse.ignores_input(Faint(share), CUBES, chunk=4) is expected
+    assert collapse.ignores_input(Faint(share), (CUBES,), chunk=4) is expected
 
 
 def test_looking_changes_nothing():
     model, before = Faint(0.5, noise=0.5), torch.get_rng_state()
-    collapse.ignores_input(model, CUBES, chunk=4)
+    collapse.ignores_input(model, (CUBES,), chunk=4)
     assert model.training
     assert torch.equal(torch.get_rng_state(), before)
     assert model.cube.grad is None
 
 
 def test_samples_that_are_all_the_same_tell_nothing():
-    assert not collapse.ignores_input(Faint(0.0), CUBES[:1], chunk=4)
-    assert not collapse.ignores_input(Faint(0.0), CUBES[:1].expand(5, -1, -1, -1), chunk=4)
+    assert not collapse.ignores_input(Faint(0.0), (CUBES[:1],), chunk=4)
+    assert not collapse.ignores_input(Faint(0.0), (CUBES[:1].expand(5, -1, -1, -1),), chunk=4)
 
 
 @pytest.fixture
@@ -57,7 +56,7 @@ def best_constant(monkeypatch, tiny_dataset):
     """A model that gives one cube whatever its input: the best for the validation samples."""
     validation = np.load(tiny_dataset / "cubes.npy")[50:].astype(np.float64)
     cube = torch.from_numpy(np.exp(np.log1p(validation).mean(axis=0)) - 1).float()
-    monkeypatch.setattr(models, "create", lambda settings, voxels: Faint(0.0, cube))
+    monkeypatch.setattr(DeepDensity, "create", lambda settings, voxels: Faint(0.0, cube))
 
 
 def result_of(folder):
@@ -74,7 +73,7 @@ def test_a_run_whose_output_is_the_mean_cube_has_collapsed(make_cell, best_const
 
 def test_a_constant_that_is_lucky_in_the_validation_samples_does_not_converge(make_cell, best_constant):
     folder = make_cell("sequential", max_epochs=2, learning_rate=1e-12, target=1e-9)
-    constant = setup.read_samples(folder, setup.read_settings(folder)).constant_loss
+    constant = samples.read(folder, setup.read_settings(folder)).constant_loss
     result = result_of(
         make_cell("sequential", name="lucky", max_epochs=2, learning_rate=1e-12, target=0.999 * constant)
     )

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from strongscale.distributed.world import World
-from strongscale.strategies.base import Strategy
+from strongscale.gradients import cuda_graph
+from strongscale.strategies.base import Plan, Progress, Strategy
 from strongscale.timing.stopwatch import HostStopwatch
-from strongscale.training import cuda_graph, setup
+from strongscale.training import setup
 from strongscale.training.epoch_log import Epoch
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
@@ -38,16 +39,17 @@ def test_a_recorded_run_is_the_run_itself_to_the_bit(request, run_cell, strategy
     expected = run_cell(strategy, workers, name="anew", **settings)
     request.getfixturevalue("recording")
     recorded = run_cell(strategy, workers, name="recorded", **settings)
-    assert path(recorded.journal.epochs) == path(expected.journal.epochs)
-    assert recorded.passes._recordings
-    assert recorded.update._recordings
+    assert path(recorded.epoch_log.epochs) == path(expected.epoch_log.epochs)
+    assert recorded.evaluation.passes._recordings
+    assert recorded.update.engine._recordings
 
 
 def test_a_rate_that_changes_reaches_a_recorded_step(recording, run_cell):
     trainer = run_cell("warmup", 2, parameters={"epochs": 2})
-    rates = [epoch.learning_rate for epoch in trainer.journal.epochs]
+    rates = [epoch.learning_rate for epoch in trainer.epoch_log.epochs]
     assert rates == pytest.approx([0.00375, 0.00525, 0.006])
-    assert float(trainer.update._rate) == pytest.approx(0.006)
+    ((_, numbers, _),) = trainer.update.engine._recordings.values()
+    assert float(numbers["rate"]) == pytest.approx(0.006)
 
 
 def test_a_recorded_run_goes_on_from_a_checkpoint(recording, make_cell, run_cell):
@@ -56,7 +58,7 @@ def test_a_recorded_run_goes_on_from_a_checkpoint(recording, make_cell, run_cell
     second = setup.prepare(make_cell("strong", 3, name="second"), World())
     second.restore(first.state())
     second.run()
-    assert path(second.journal.epochs) == path(whole.journal.epochs)
+    assert path(second.epoch_log.epochs) == path(whole.epoch_log.epochs)
 
 
 def test_recording_changes_nothing_by_itself(recording):
@@ -111,8 +113,8 @@ def test_one_recording_that_fails_does_not_keep_others_from_being_recorded(monke
 class Growing(Strategy):
     """A minibatch that grows from epoch to epoch."""
 
-    def minibatch(self, base: int, workers: int, epochs_done: int) -> int:
-        return base + 3 * epochs_done
+    def plan(self, base: Plan, progress: Progress) -> Plan:
+        return Plan(base.batch + 3 * progress.epoch, base.rate)
 
 
 class Meetings(World):
@@ -121,7 +123,7 @@ class Meetings(World):
     def __init__(self) -> None:
         self.sums: list[int] = []
 
-    def sum(self, values: torch.Tensor) -> None:
+    def all_reduce(self, values: torch.Tensor) -> None:
         self.sums.append(values.numel())
 
 
@@ -148,19 +150,20 @@ def test_once_the_clock_runs_nothing_is_recorded_and_no_ranks_meet_for_the_first
     monkeypatch.setattr(cuda_graph, "record", counted)
     monkeypatch.setattr(trainer.clock, "start", begin)
     trainer.run()
-    assert len(recorded) >= 6
+    assert len(recorded) >= 5
     assert set(world.sums) == met
 
 
 def test_a_model_is_told_whether_it_is_trained(run_cell, make_cell):
     trainer = setup.prepare(make_cell("sequential", max_epochs=1), World())
-    loss_of, told = trainer.passes.loss_of, []
+    passes, told = trainer.evaluation.passes, []
+    losses_of = passes.losses_of
 
-    def watched(cubes):
+    def watched(samples):
         told.append((trainer.model.training, torch.is_grad_enabled()))
-        return loss_of(cubes)
+        return losses_of(samples)
 
-    trainer.passes.loss_of = watched
+    passes.losses_of = watched
     trainer.run()
     assert set(told) == {(True, True), (False, False)}
 
@@ -168,8 +171,8 @@ def test_a_model_is_told_whether_it_is_trained(run_cell, make_cell):
 def test_without_a_gpu_nothing_is_recorded(run_cell):
     trainer = run_cell("strong", 3, max_epochs=1)
     assert not cuda_graph.is_wanted(torch.device("cpu"))
-    assert not hasattr(trainer.passes, "_recordings")
-    assert not trainer.update._recordings
+    assert not hasattr(trainer.evaluation.passes, "_recordings")
+    assert not trainer.update.engine._recordings
 
 
 @pytest.mark.parametrize("reduction", ["fast", "exact"])
@@ -192,7 +195,7 @@ def test_what_is_recorded_is_none_of_a_laps_seconds(recording, monkeypatch, run_
     monkeypatch.setattr(HostStopwatch, "measure", watched)
     monkeypatch.setattr(cuda_graph, "record", checked)
     trainer = run_cell("strong", 3, reduction=reduction)
-    assert len(trainer.update._recordings) == 2
+    assert len(trainer.update.engine._recordings) == 1
 
 
 # --- with a GPU
@@ -200,8 +203,8 @@ def test_what_is_recorded_is_none_of_a_laps_seconds(recording, monkeypatch, run_
 
 def is_recorded(trainer) -> bool:
     """Whether everything that was done is a CUDA graph."""
-    replays = [recording._replay for recording in trainer.passes._recordings.values()]
-    replays += trainer.update._recordings.values()
+    replays = [recording._replay for recording in trainer.evaluation.passes._recordings.values()]
+    replays += [work for work, _, _ in trainer.update.engine._recordings.values()]
     return all(isinstance(getattr(replay, "__self__", None), torch.cuda.CUDAGraph) for replay in replays)
 
 
@@ -214,8 +217,8 @@ def test_on_a_gpu_a_recorded_run_is_the_plain_one_to_the_bit_and_near_that_on_th
     assert is_recorded(recorded)
     monkeypatch.setattr(cuda_graph, "is_wanted", lambda device: False)
     anew = run_cell("strong", 3, name="anew", device="cuda", **settings)
-    assert path(recorded.journal.epochs) == path(anew.journal.epochs)
-    assert recorded.journal.validation == pytest.approx(on_cpu.journal.validation, rel=1e-2)
+    assert path(recorded.epoch_log.epochs) == path(anew.epoch_log.epochs)
+    assert recorded.epoch_log.validation == pytest.approx(on_cpu.epoch_log.validation, rel=1e-2)
 
 
 @needs_gpu
@@ -224,10 +227,9 @@ def test_on_a_gpu_a_recorded_run_is_the_plain_one_to_the_bit_and_near_that_on_th
 def test_a_gpu_is_not_waited_for_within_an_epoch(run_cell, reduction, clock):
     trainer = run_cell("strong", 1, device="cuda", max_epochs=1, reduction=reduction, clock=clock)
     samples = torch.arange(16, device="cuda")
-    losses = torch.zeros(16, device="cuda")
     torch.cuda.set_sync_debug_mode("error")
     try:
-        trainer._take_step(samples, RATE, losses)
+        trainer._take_step(samples, Plan(16, RATE))
     finally:
         torch.cuda.set_sync_debug_mode("default")
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from conftest import ROOT, environment
 
-from strongscale.models import density, mixture
-from strongscale.models.density import MixtureLoss, cpu, plain
+from strongscale.models import density
+from strongscale.models.density import MixtureLoss, cpu, mixture, plain
 from strongscale.tasks.autoencoding import msle
 
 WIDTH = {1: 16, 2: 11, 3: 8}

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from strongscale import models
-from strongscale.training.flat import FlatParameters
+from strongscale.gradients.flat import FlatParameters
 
 
 @pytest.fixture

@@ -2,13 +2,14 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import ROOT, environment
+from conftest import ROOT, environment, mostly_slow, write_cell
 
 from strongscale.common.files import read_json
 from strongscale.jobs import launch as launch_module
@@ -130,6 +131,20 @@ def last_line(process):
     return process.stderr.strip().splitlines()[-1]
 
 
+@pytest.fixture(scope="module")
+def launched(tmp_path_factory, tiny_dataset):
+    """The folder of a run that was launched and has ended. To be read, but not changed."""
+    folder = write_cell(tmp_path_factory.mktemp("launched"), tiny_dataset)
+    assert launch(folder).returncode == 0
+    return folder
+
+
+@pytest.fixture
+def ended(launched, tmp_path):
+    """A copy of it, to be changed."""
+    return Path(shutil.copytree(launched, tmp_path / launched.relative_to(launched.parents[5])))
+
+
 def test_a_mistake_of_the_user_is_told_and_kept_and_not_tried_again(make_cell):
     folder = make_cell()
     cell = read_json(folder / "cell.json")
@@ -187,18 +202,16 @@ def test_a_finished_run_is_not_run_again_and_gets_its_receipt_back(make_cell):
     assert {path: path.stat() for path in made} == made
 
 
-@pytest.mark.parametrize("lost", ["epochs.csv", "weights.safetensors", "result.json"])
-def test_a_run_of_which_something_is_lost_is_run_again(make_cell, lost):
-    folder = make_cell()
-    launch(folder)
+@pytest.mark.parametrize("lost", mostly_slow("result.json", "epochs.csv", "weights.safetensors"))
+def test_a_run_of_which_something_is_lost_is_run_again(ended, lost):
+    folder = ended
     (folder / lost).unlink()
     assert launch(folder).returncode == 0
     assert (folder / lost).exists()
 
 
-def test_what_a_run_of_other_settings_left_is_gone_before_training_begins(make_cell):
-    folder = make_cell()
-    launch(folder)
+def test_what_a_run_of_other_settings_left_is_gone_before_training_begins(ended):
+    folder = ended
     cell = read_json(folder / "cell.json")
     (folder / "cell.json").write_text(json.dumps(cell | {"seed": 2, "dataset_hash": "another"}))
     assert launch(folder).returncode == 1

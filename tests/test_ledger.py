@@ -310,6 +310,7 @@ def write_luna16(folder: Path) -> None:
         (folder / file).write_text(HEADER + "\n".join(lines) + "\n")
 
 
+@pytest.mark.slow
 def test_the_annotations_of_888_scans_are_all_accounted_for(tmp_path: Path) -> None:
     folder = tmp_path / "luna16"
     folder.mkdir()

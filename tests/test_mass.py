@@ -8,9 +8,8 @@ import torch
 from strongscale import models
 from strongscale.common.errors import UserError
 from strongscale.models import density
-from strongscale.models.deepdensity import create
+from strongscale.models.deepdensity import DeepDensity
 from strongscale.models.density import cpu, plain
-from strongscale.settings.config import Model
 from strongscale.tasks.autoencoding import msle
 
 DIMENSIONS = [1, 2, 3]
@@ -19,7 +18,7 @@ SMALL = {"components": 3, "filters": (2,), "kernels": (3,)}
 
 
 def make(dimensions, voxels=8, seed=0, brightness=None, **settings):
-    model = create(Model(dimensions=dimensions, **SMALL | settings), voxels)
+    model = DeepDensity(dimensions=dimensions, **SMALL | settings).create(voxels)
     models.initialise(model, seed, brightness)
     return model
 
@@ -76,9 +75,7 @@ def test_no_deviation_is_below_the_least(smallest):
 
 
 def test_a_least_deviation_as_wide_as_the_cube_is_refused():
-    with pytest.raises(
-        UserError, match=r"model\.smallest_sigma: 8 is not allowed; allowed: less than half of 16 voxels"
-    ):
+    with pytest.raises(UserError, match=r"smallest_sigma: 8 is not allowed; allowed: less than half of 16 voxels"):
         make(3, 16, smallest_sigma=8.0)
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
-from strongscale.models import create, mixture
-from strongscale.settings.config import Model
+from strongscale.models.deepdensity import DeepDensity
+from strongscale.models.density import mixture
 
 WIDTH = {1: 16, 2: 16, 3: 8}
 
@@ -101,7 +101,7 @@ def test_the_density_integrates_to_one():
 
 
 def make(dimensions=3, voxels=16, **settings):
-    model = create(Model(dimensions=dimensions, **settings), voxels)
+    model = DeepDensity(dimensions=dimensions, **settings).create(voxels)
     model.initialise(torch.Generator().manual_seed(0))
     return model
 

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import pytest
 from conftest import TINY_MODEL
+from torch import nn
 
-from strongscale import models
 from strongscale.common.errors import UserError
 from strongscale.common.files import read_json, write_json
 from strongscale.common.schema import build, plain
 from strongscale.data.dataset import brightness_of, load, loss_without_input
 from strongscale.distributed.world import World
+from strongscale.models.deepdensity import DeepDensity
 from strongscale.settings.config import Study
 from strongscale.training import prepare, setup
 from strongscale.training.run import train
@@ -82,13 +83,20 @@ def test_a_minibatch_that_takes_all_samples_is_told_in_log_and_result(make_cell,
     assert (result["minibatch"], result["num_training"]) == (64, 50)
 
 
-def test_a_model_that_can_not_draw_its_weights_is_refused_by_name(make_cell, monkeypatch):
-    class Bare:
-        """No `initialise`."""
+def test_a_model_that_draws_no_weights_itself_starts_from_the_seed(make_cell, monkeypatch):
+    """PyTorch's own layers draw theirs when they are made."""
 
-    monkeypatch.setattr(models.deepdensity, "create", lambda settings, voxels: Bare(), raising=True)
-    with pytest.raises(UserError, match=r"model\.kind: deepdensity\.py makes a Bare without `initialise\(generator\)`"):
-        setup.prepare(make_cell("sequential"), World())
+    def create(self, voxels):
+        numbers = voxels**3
+        return nn.Sequential(nn.Flatten(), nn.Linear(numbers, numbers), nn.Softplus(), nn.Unflatten(1, (voxels,) * 3))
+
+    monkeypatch.setattr(DeepDensity, "create", create)
+    names = {"one": 1, "again": 1, "other": 2}
+    one, again, other = (
+        setup.prepare(make_cell("sequential", name=name, seed=seed), World()).flat.digest()
+        for name, seed in names.items()
+    )
+    assert one == again != other
 
 
 def test_a_start_at_the_mean_brightness_knows_it_from_the_data_set_in_its_own_dimensions(make_cell, tiny_dataset):

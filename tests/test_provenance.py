@@ -51,10 +51,11 @@ def test_a_strategy_that_the_cell_does_not_name_is_none_of_its_code(package, tex
         "data/dataset.py",
         "data/tables.py",
         "training/loop.py",
-        "training/reduction.py",
+        "gradients/reduction.py",
         "models/density/triton_kernel.py",
         "strategies/warmup.py",
-        "strategies/weak.py",  # which warmup is made from
+        "optimizers/adam.py",
+        "updates/synchronous.py",
         "timing/clock.py",
         "common/schema.py",
     ],

@@ -11,9 +11,8 @@ import safetensors.torch
 import torch
 from conftest import TINY_MODEL, environment, write_cell, write_dataset
 
-from strongscale import models
 from strongscale.common.errors import UserError
-from strongscale.settings.config import Model
+from strongscale.models.deepdensity import DeepDensity
 from strongscale.synthesis import reconstruct
 
 
@@ -24,7 +23,7 @@ def cell(tmp_path):
     table = pd.read_csv(made / "manifest.csv").assign(x_mm=np.arange(11.0), y_mm=2.0, z_mm=3.0)
     table.to_csv(made / "manifest.csv", index=False)
     folder = write_cell(tmp_path, made, "sequential", batch_size=4)
-    model = models.create(TINY_MODEL, 8)
+    model = TINY_MODEL.create(8)
     model.initialise(torch.Generator().manual_seed(0))
     safetensors.torch.save_file(model.state_dict(), folder / "weights.safetensors")
     return folder
@@ -80,7 +79,7 @@ def test_options_that_say_too_little_or_too_much_are_refused(cell, tmp_path, mon
 
 
 def test_slices_are_no_nifti(make_cell, tmp_path):
-    folder = make_cell("sequential", model=Model(dimensions=2, components=4, filters=(4,), kernels=(3,)))
+    folder = make_cell("sequential", model=DeepDensity(dimensions=2, components=4, filters=(4,), kernels=(3,)))
     with pytest.raises(UserError, match=r"model\.dimensions is 2 .*; 3 are needed"):
         reconstruct.main([str(folder), "--nifti", str(tmp_path / "pair"), "--row", "0"])
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from strongscale import models
 from strongscale.common.errors import UserError
 from strongscale.distributed.world import World
-from strongscale.tasks import suitability
+from strongscale.models.deepdensity import DeepDensity
+from strongscale.training import suitability
 from strongscale.training.run import train
 
 CUBES = torch.rand(5, 4, 4, 4, generator=torch.Generator().manual_seed(1))
@@ -63,7 +63,7 @@ class Counting(nn.Module):
 
 
 def check(model, samples=CUBES):
-    suitability.check(model, lambda model, cubes: model.losses(cubes), samples, "mine")
+    suitability.check(model, lambda model, batch: model.losses(*batch), (samples,), "model.kind: 'mine'")
 
 
 BY_KIND = {
@@ -120,7 +120,7 @@ def test_losses_that_change_by_themselves_are_found():
 
 def test_one_loss_for_all_samples_is_refused():
     with pytest.raises(UserError, match=r"losses of the shape \(\); allowed: one loss a sample"):
-        suitability.check(Model(nn.ReLU()), lambda model, cubes: model.losses(cubes).mean(), CUBES, "mine")
+        suitability.check(Model(nn.ReLU()), lambda model, batch: model.losses(*batch).mean(), (CUBES,), "mine")
 
 
 FINE = [
@@ -128,7 +128,6 @@ FINE = [
     nn.InstanceNorm3d(4),
     nn.Dropout(0.0),
     nn.LeakyReLU(),
-    Function(lambda self, x: x * torch.nan),
 ]
 
 
@@ -143,8 +142,37 @@ def test_others_are_taken_and_neither_they_nor_chance_are_changed(layer):
     assert model.training
 
 
+def test_losses_that_are_not_finite_at_the_start_are_refused():
+    with pytest.raises(UserError, match="its losses aren't finite at the start: nan, nan, nan"):
+        check(Model(Function(lambda self, x: x * torch.nan)))
+
+
+def test_a_parameter_that_no_gradient_reaches_is_named():
+    model = Model(nn.ReLU())
+    model.forgotten = nn.Linear(2, 2)
+    with pytest.raises(UserError, match="no gradient reaches its parameter forgotten.weight; use it in the loss"):
+        check(model)
+
+
+def test_losses_that_are_cut_off_from_the_parameters_are_refused():
+    with pytest.raises(UserError, match="no gradient reaches its parameters: its losses are computed without them"):
+        suitability.check(Model(nn.ReLU()), lambda model, batch: model.losses(*batch).detach(), (CUBES,), "mine")
+
+
+def test_a_frozen_parameter_is_named():
+    model = Model(nn.ReLU())
+    model.last.bias.requires_grad_(False)
+    with pytest.raises(UserError, match=r"its parameter last.bias is frozen \(requires_grad=False\); make it a buffer"):
+        check(model)
+
+
+def test_a_model_without_parameters_is_refused():
+    with pytest.raises(UserError, match="it has no parameters"):
+        suitability.check(nn.Identity(), lambda model, batch: batch[0].mean((1, 2, 3)), (CUBES,), "mine")
+
+
 def test_a_run_with_such_a_model_is_refused_before_it_trains(make_cell, monkeypatch):
-    monkeypatch.setattr(models, "create", lambda settings, voxels: Model(nn.BatchNorm3d(4)))
+    monkeypatch.setattr(DeepDensity, "create", lambda self, voxels: Model(nn.BatchNorm3d(4)))
     folder = make_cell("strong", 2)
     with pytest.raises(UserError, match=r"its layer between \(BatchNorm3d\) takes its mean .* take GroupNorm"):
         train(folder, World())

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 import torch
-from conftest import environment, mpi_command, rows
+from conftest import environment, mostly_slow, mpi_command, rows
 
 from strongscale.distributed.world import World
 from strongscale.recovery import suspension
@@ -21,6 +21,7 @@ from strongscale.timing import stopwatch
 from strongscale.timing.clock import EmulatedClock, WallClock
 from strongscale.timing.stopwatch import GpuStopwatch, HostStopwatch, Lap
 from strongscale.training.run import train
+from strongscale.updates.base import Step
 
 # --- telling suspension from work
 
@@ -80,7 +81,7 @@ class Ranks(World):
     def __init__(self, other_s):
         self.other_s = other_s
 
-    def gather(self, value):
+    def all_gather(self, value):
         others, self.other_s = self.other_s, 0.0
         return [value, others]
 
@@ -163,7 +164,7 @@ def test_what_was_suspended_before_the_clock_started_is_none_of_its(seconds):
 
 
 def emulated_clock(found):
-    return EmulatedClock(HostStopwatch(found.watch), NETWORKS["gigabit"], 1, 4)
+    return EmulatedClock(HostStopwatch(found.watch), NETWORKS["gigabit"], 1)
 
 
 def emulate(clock, seconds, *laps):
@@ -176,7 +177,7 @@ def emulate(clock, seconds, *laps):
         for part in (clock.updating, clock.evaluating):
             with part():
                 pass
-        clock.end_step(4)
+        clock.add(Step(torch.zeros(4), ((4,),), ()))
     return clock.end_epoch(World(), 1).compute
 
 
@@ -257,7 +258,9 @@ def silent_s(folder):
     return time.time() - json.loads((folder / "heartbeat.json").read_text())["at"]
 
 
-@pytest.mark.parametrize(("ranks", "number"), [(1, signal.SIGSTOP), (2, signal.SIGSTOP), (2, signal.SIGTSTP)], ids=str)
+@pytest.mark.parametrize(
+    ("ranks", "number"), mostly_slow((1, signal.SIGSTOP), (2, signal.SIGSTOP), (2, signal.SIGTSTP)), ids=str
+)
 def test_a_job_whose_launcher_is_stopped_stands_still_and_goes_on_with_the_same_bits(make_cell, ranks, number):
     """As bstop does in a job's first minute: nothing but the launcher gets the signal."""
     settings = {"max_epochs": 4, "clock": "wall", "reduction": "exact", "microbatch": 2}

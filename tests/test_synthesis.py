@@ -16,8 +16,9 @@ from strongscale.common import style
 from strongscale.common.errors import UserError
 from strongscale.common.files import read_json, write_json
 from strongscale.data import dataset
-from strongscale.models import create, mixture
-from strongscale.settings.config import Model, NewNodules
+from strongscale.models.deepdensity import DeepDensity
+from strongscale.models.density import mixture
+from strongscale.settings.config import NewNodules
 from strongscale.synthesis import __main__ as synthesis
 from strongscale.synthesis import distances, novelty, telling_apart
 from strongscale.synthesis.sampling import LEAST_WEIGHT, draw
@@ -84,7 +85,7 @@ def test_the_perturbation_is_in_deviations_of_each_number_over_the_real_nodules(
 
 @pytest.mark.parametrize("dimensions", [1, 2, 3])
 def test_decoding_what_was_encoded_is_the_forward_pass_bit_for_bit(dimensions):
-    model = create(replace(TINY_MODEL, dimensions=dimensions), 8)
+    model = replace(TINY_MODEL, dimensions=dimensions).create(8)
     model.initialise(torch.Generator().manual_seed(0))
     cubes = torch.rand(3, *(8,) * dimensions, generator=torch.Generator().manual_seed(1))
     numbers = model.decoder(model.encoder(cubes.unsqueeze(1)))
@@ -95,7 +96,7 @@ def test_decoding_what_was_encoded_is_the_forward_pass_bit_for_bit(dimensions):
 
 @pytest.mark.parametrize("dimensions", [1, 2, 3])
 def test_any_numbers_make_cubes_of_the_datas_form_in_0_to_1(dimensions):
-    model = create(Model(dimensions=dimensions, components=4, filters=(4,), kernels=(3,)), 8)
+    model = DeepDensity(dimensions=dimensions, components=4, filters=(4,), kernels=(3,)).create(8)
     numbers = 100 * np.random.default_rng(0).normal(size=(5, model.decoder.out_features)).astype(np.float32)
     cubes = synthesis.render(model, numbers, chunk=2)
     assert cubes.shape == (5, *(8,) * dimensions)
@@ -240,7 +241,7 @@ def test_cubes_repeated_in_the_data_set_dont_hide_copies(trained, tmp_path, tiny
 
 def test_parents_with_voxels_of_their_own_share_them(trained, tmp_path, tiny_dataset):
     cell = synthesis.read_settings(trained)
-    training = synthesis.read_parents(trained, cell, synthesis.read_samples(trained, cell))
+    training = synthesis.read_parents(trained, cell, synthesis.read_nodules(trained, cell))
     own = replace(training, voxel_mm=np.linspace(0.5, 2, len(training.rows)))
     drawn, cubes, reconstructions = synthesis.make(
         synthesis.trained_model(trained, cell, 8), own, NewNodules(count=5), chunk=8

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import ROOT, environment
-from workflow_fixtures import CELLS, DATASET, TINY, plan, snakemake, write_config
+from conftest import ROOT, environment, mostly_slow
+from workflow_fixtures import ANALYSIS, CELLS, DATASET, TINY, jobs_of, plan, snakemake, write_config
 
 CELL_FILES = {"cell.json", "epochs.csv", "result.json", "weights.safetensors", "train.log", "receipt.json"}
 CSV_TABLES = ("cells", "edge", "where_time_goes")
@@ -48,6 +48,35 @@ def test_nodules_are_drawn_only_from_models_that_can(tmp_path):
     assert "new_nodules" not in plan(tmp_path).rules
     write_config(tmp_path)
     assert "new_nodules" in plan(tmp_path).rules
+
+
+# --- a small study
+
+
+def test_a_small_study_is_made_from_nothing_and_only_what_is_lost_again(tmp_path):
+    """The way through all stages in the least that it takes; the studies of the tests below have more in them."""
+
+    def shrink(config):
+        config["datasets"]["tiny"]["phantom"] |= {"scans": 4, "nodules": 24, "subsets": 1}
+        config["datasets"]["tiny"]["num_validation"] = 6
+        study = {"network": "gigabit", "workers": [1, 2], "seeds": [1], "strategies": {"strong": {}}}
+        config["studies"] = {"tiny": config["studies"]["tiny"] | study | {"edge": {"rates": []}}}
+        config["studies"]["tiny"]["training"]["learning_rate"] = 0.001
+
+    write_config(tmp_path, shrink)
+    cells = {"sequential/01workers/seed1", "strong/02workers/seed1"}
+
+    assert jobs_of(snakemake(tmp_path)).trained == cells
+
+    made = tmp_path / "results" / "tiny"
+    promised = ("claims.md", "tables/table1.csv", "figures/figure2.png", "nodules/montage.png", "reconstructions.npz")
+    assert missing_files(made, promised) == []
+    assert missing_files(tmp_path / DATASET, ["ledger.csv", "cubes.npy", "quality/quality.html"]) == []
+    assert plan(tmp_path).outputs == {}
+    (made / "cells/strong/02workers/seed1/result.json").unlink()
+    planned = plan(tmp_path)
+    assert planned.trained == {"strong/02workers/seed1"}
+    assert planned.rules == {"train"} | ANALYSIS
 
 
 # --- a whole study
@@ -226,7 +255,7 @@ WRONG_CELLS = {
 }
 
 
-@pytest.mark.parametrize("cell", WRONG_CELLS)
+@pytest.mark.parametrize("cell", mostly_slow(*WRONG_CELLS))
 def test_a_cell_that_the_matrix_lacks_is_refused_in_one_line_that_names_those_there_are(tmp_path, cell):
     write_config(tmp_path)
     process = snakemake(tmp_path, f"results/tiny/cells/{cell}/receipt.json")

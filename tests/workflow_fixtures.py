@@ -1,5 +1,7 @@
 """The workflow run as a user runs it, and one real tiny study that serves all tests of it."""
 
+import fcntl
+import os
 import re
 import shutil
 import subprocess
@@ -108,8 +110,13 @@ class Jobs:
 def jobs_of(process):
     """The jobs that a process's output names."""
     assert process.returncode == 0, process.stdout
+    return jobs_in(process.stdout)
+
+
+def jobs_in(output):
+    """The jobs that Snakemake names."""
     outputs, rule = {}, None
-    for line in process.stdout.splitlines():
+    for line in output.splitlines():
         if header := re.fullmatch(r"(?:local)?rule (\w+):", line):
             rule = header[1]
             outputs.setdefault(rule, [])
@@ -148,14 +155,30 @@ class Finished:
     wall: Jobs
 
 
+def make_both_studies(folder):
+    """One real run through every rule, from nothing; what Snakemake said is kept beside the working folder."""
+    write_config(folder / "work")
+    for study in ("tiny", "tiny_wall"):
+        process = snakemake(folder / "work", "--config", f"study={study}")
+        assert process.returncode == 0, process.stdout
+        (folder / f"{study}.log").write_text(process.stdout)
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """One real run through every rule, from nothing. To be read, and planned on, but not changed."""
-    folder = tmp_path_factory.mktemp("work")
-    write_config(folder)
-    tiny = jobs_of(snakemake(folder))
-    wall = jobs_of(snakemake(folder, "--config", "study=tiny_wall"))
-    return Finished(folder, tiny, wall)
+    """A working folder with both studies. To be read, and planned on, but not changed.
+
+    The first of pytest's workers makes it for all. Each has a copy: two Snakemakes don't work in one folder.
+    """
+    own = tmp_path_factory.mktemp("finished")
+    common = own.parent.parent if "PYTEST_XDIST_WORKER" in os.environ else own.parent
+    with (common / "studies.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (common / "studies").exists():
+            make_both_studies(own / "made")
+            (own / "made").rename(common / "studies")
+    shutil.copytree(common / "studies", own, dirs_exist_ok=True)
+    return Finished(own / "work", *(jobs_in((own / f"{study}.log").read_text()) for study in ("tiny", "tiny_wall")))
 
 
 @pytest.fixture

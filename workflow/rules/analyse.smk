@@ -102,7 +102,7 @@ rule figures:
     input:
         code=ANALYSIS_CODE,
         study="results/{study}/study.json",
-        reconstructions="results/{study}/receipts/reconstructions.json",
+        reconstructions=reconstructions,
         results=all_trained,
     output:
         expand("results/{{study}}/figures/{figure}.{form}", figure=FIGURES, form=["svg", "pdf"]),

@@ -17,6 +17,7 @@ rule exactness_case:
     """Take a study's settings; make the cell.json of one run of the proof."""
     input:
         dataset_made,
+        own_files_of_case,
     output:
         f"{CASE}/cell.json",
     log:

@@ -30,6 +30,27 @@ rule study:
         " --output {output:q} 2> {log:q}"
 
 
+rule samples:
+    """Take a task that brings its own samples; make them, and try the task on a few."""
+    input:
+        task_files,
+    output:
+        "results/{study}/receipts/samples.json",
+    log:
+        "results/{study}/logs/samples.log",
+    conda:
+        "../../envs/train.yaml"
+    resources:
+        **job_resources(stage_job),
+    params:
+        task=task_of,
+        folder=study_folder,
+    shell:
+        "folder={params.folder:q}/samples; python -m strongscale.jobs.once {output:q} --inputs {input:q}"
+        ' --makes "$folder/samples.safetensors" "$folder/dataset.json"'
+        ' --run training.samples --task {params.task:q} --output "$folder" 2> {log:q}'
+
+
 rule network:
     """Take this machine; measure what joins two ranks on it."""
     output:
@@ -52,6 +73,7 @@ rule cell:
     """Take a cell's part of the settings and what other runs found; make its cell.json."""
     input:
         unpack(settings_from_runs),
+        own_files,
     output:
         f"{CELL}/cell.json",
     log:

@@ -1,5 +1,6 @@
 """What result.json, cell.json and epochs.csv must say together: numbers that contradict one another aren't published."""
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,7 +12,7 @@ from strongscale.analysis.epochs import LARGEST_COUNT, LOSSES, PARTS
 from strongscale.analysis.runs import DIVERGED, EXHAUSTED, Result
 from strongscale.settings.cells import CellSettings
 from strongscale.settings.config import SequentialEpochs
-from strongscale.strategies.base import Strategy
+from strongscale.strategies.base import Strategy, planned
 
 IDENTITY = ("study", "strategy", "workers", "seed")
 POSITIVE = ("time_s", "learning_rate", "target_loss", "null_loss", "constant_loss")
@@ -72,8 +73,10 @@ def _against_cell(settings: CellSettings, strategy: Strategy, result: Result) ->
     wanted: dict[str, Any] = {"network": settings.network_name, "learning_rate": training.learning_rate}
     if not isinstance(training.target, SequentialEpochs):
         wanted["target_loss"] = training.target
-    if result.num_training is not None:  # results of earlier versions tell neither
-        wanted["minibatch"] = strategy.minibatch(training.batch_size, settings.workers, result.epochs)
+    if result.num_training is not None and not strategy.reads_statistics:  # results of earlier versions tell neither
+        epochs = planned(strategy, training.plan, settings.workers, result.num_training)
+        *_, last = itertools.islice(epochs, result.epochs)
+        wanted["minibatch"] = last[-1].batch
     for name, value in wanted.items():
         if getattr(result, name) != value:
             yield f"{name} {getattr(result, name)}, cell.json's is {value}"
@@ -140,17 +143,17 @@ def _against_target(settings: CellSettings, result: Result, epochs: pd.DataFrame
 
 def off_plan(settings: CellSettings, strategy: Strategy, epochs: pd.DataFrame) -> Iterator[str]:
     """What epochs.csv says of steps and rates otherwise than the cell's strategy."""
-    base = settings.training.learning_rate
-    assert not isinstance(base, str)
+    if strategy.reads_statistics:  # its plan depends on the run
+        return
     before, num_samples = 0, epochs["samples"].iloc[0]
-    for done, (step, rate) in enumerate(zip(epochs["step"], epochs["learning_rate"], strict=True)):
-        size = strategy.minibatch(settings.training.batch_size, settings.workers, done)
-        num_steps, wanted_steps = step - before, math.ceil(num_samples / size)
-        if num_steps != wanted_steps:
-            yield f"row {done + 1}: {num_steps} steps, where minibatches of {size} samples take {wanted_steps}"
+    steps_and_rates = zip(epochs["step"], epochs["learning_rate"], strict=True)
+    each = planned(strategy, settings.training.plan, settings.workers, int(num_samples))
+    for done, ((step, rate), plans) in enumerate(zip(steps_and_rates, each, strict=False)):
+        if step - before != len(plans):
+            size = plans[0].batch
+            yield f"row {done + 1}: {step - before} steps, where minibatches of {size} samples take {len(plans)}"
             return
-        wanted = strategy.learning_rate(base, settings.workers, done + (num_steps - 1) / num_steps)
-        if not math.isclose(rate, wanted, rel_tol=SAME_RATE):
-            yield f"row {done + 1}: learning_rate {rate}, the strategy's is {wanted}"
+        if not math.isclose(rate, plans[-1].rate, rel_tol=SAME_RATE):
+            yield f"row {done + 1}: learning_rate {rate}, the strategy's is {plans[-1].rate}"
             return
         before = step

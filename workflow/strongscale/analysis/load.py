@@ -11,11 +11,10 @@ from strongscale.analysis.epochs import read_epochs
 from strongscale.analysis.runs import Attempt, Result, Run, StudyRuns, in_words
 from strongscale.common.errors import UserError
 from strongscale.common.files import read_json
-from strongscale.common.schema import Mistake, build, plain
+from strongscale.common.schema import build, plain
 from strongscale.jobs.receipts import CELL as RECEIPT
-from strongscale.settings.cells import Cell, CellSettings, edge_cells, matrix
+from strongscale.settings.cells import Cell, CellSettings, edge_cells, matrix, samples_folder
 from strongscale.settings.config import SEQUENTIAL, Study
-from strongscale.strategies import named, names
 from strongscale.strategies.base import Strategy
 from strongscale.training.prepare import resolve
 
@@ -75,9 +74,7 @@ def read_study(study_folder: Path) -> tuple[str, Study, str]:
             raise UserError(f"{path}: {text!a:.60} is no name; remove it and run again")
     try:
         study = build(Study, raw, "study")
-        for line, entry in study.strategies.items():
-            if (entry.kind or line) not in names():
-                raise Mistake(f"strategies.{line}", entry.kind or line, ", ".join(names()))
+        for line in study.strategies:
             study.strategy(line)
     except UserError as error:
         raise UserError(f"{path}: {error}; remove it and run again") from None
@@ -93,7 +90,7 @@ def _lines(name: str, study: Study) -> Iterator[tuple[str, str, Cell]]:
 
 def _dataset_hash(study_folder: Path, study: Study) -> str | None:
     """The identity of the study's data set; None where it doesn't lie beside the study, as where results were copied."""
-    path = study_folder.parent / "datasets" / study.dataset / "dataset.json"
+    path = study_folder.parent / samples_folder(study_folder.name, study) / "dataset.json"
     if not path.exists():
         return None
     raw = read_json(path)
@@ -156,7 +153,7 @@ def _expected(
         study,
         cell,
         folder=_folder(study_folder, cell),
-        dataset=study_folder.parent / "datasets" / study.dataset,
+        dataset=study_folder.parent / samples_folder(study_folder.name, study),
         dataset_hash=dataset_hash,
         brightness=brightness if study.model.start == "mean" else None,
         learning_rate=study_folder / "learning_rate.json",
@@ -216,7 +213,7 @@ def _differences(cell: Cell, study: Study, settings: CellSettings, expected: Cel
         yield f"network {settings.network_name}, the study's is {expected.network_name}"
     if _strategy(settings) != _expected_strategy(cell, study):
         yield f"strategy {settings.kind} {settings.parameters}, the study's is {_expected_strategy(cell, study)}"
-    for key in ("network", "model", "training"):
+    for key in ("network", "task", "model", "training", "optimizer", "update", "files"):
         own, wanted = getattr(settings, key), getattr(expected, key)
         if own != wanted:
             yield f"{key}: {_first_difference(own, wanted)}"
@@ -225,11 +222,10 @@ def _differences(cell: Cell, study: Study, settings: CellSettings, expected: Cel
 
 
 def _strategy(settings: CellSettings) -> Strategy | None:
-    if settings.kind == SEQUENTIAL:
-        return Strategy()
-    if settings.kind not in names():
+    try:
+        return settings.create_strategy()
+    except UserError:
         return None
-    return build(named(settings.kind), settings.parameters, "parameters")
 
 
 def _expected_strategy(cell: Cell, study: Study) -> Strategy:

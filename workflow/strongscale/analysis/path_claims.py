@@ -110,9 +110,9 @@ def higher_rate_diverges(runs: StudyRuns) -> Verdict:
 
 
 def sharp_share(runs: StudyRuns, run: Run) -> float:
-    """The share of the fall from the null loss to the best loss that lies in the first tenth of the epochs."""
+    """The share of the fall from the start to the best loss that lies in the first tenth of the epochs."""
     losses = runs.epochs_of(run)["validation_loss"].to_numpy(dtype=float)
-    start = run.result.null_loss or math.nan
+    start = run.result.null_loss or run.result.constant_loss or math.nan
     num_first = math.ceil(SHARP_EPOCHS_SHARE * len(losses))
     best = float(np.nanmin(losses))
     if not start > best:
@@ -131,8 +131,11 @@ def sharp_then_slow(runs: StudyRuns) -> Verdict:
             (Part(None, f"No sequential or strong-scaling run of {SHARP_MIN_EPOCHS} or more epochs trains"),), "no runs"
         )
     low, high = (limit(shares[id(run)] for run in found) for limit in (min, max))
+    result = found[0].result
+    null, constant = (("predicting zero", result.null_loss), ("the best constant output", result.constant_loss))
+    start, loss = null if result.null_loss else constant
     text = (
         f"The first tenth of the epochs brings from {percent(low)} to {percent(high)} of the fall from the loss of "
-        f"predicting zero ({number(found[0].result.null_loss)}) to the best loss; at least {percent(SHARP_SHARE)} counts as sharp"
+        f"{start} ({number(loss)}) to the best loss; at least {percent(SHARP_SHARE)} counts as sharp"
     )
     return Verdict((Part(low >= SHARP_SHARE, text),), looked_at(found))

@@ -26,7 +26,7 @@ from strongscale.common.command import run
 from strongscale.common.errors import UserError
 from strongscale.common.files import write_text
 from strongscale.common.output import write_csv
-from strongscale.settings.config import Model
+from strongscale.models.deepdensity import DeepDensity
 
 CURVE_EPOCHS = (1, 2, 5, 10, 20, 50, 100)
 NEAR_CEILING = 0.02  # relative: a loss as near as that to predicting zero's is called so
@@ -39,7 +39,7 @@ class Tried:
 
     name: str
     dataset: str
-    model: Model
+    model: DeepDensity
     runs: list[dict[str, Any]]
     epochs: int
     tolerance: float
@@ -95,6 +95,8 @@ def read(folder: Path) -> Tried:
     ]
     if not any(run["learning_rate"] == ETA for run in found):
         raise UserError(f"{folder}: no run at the learning rate {ETA:g}, which the paper states; try that too")
+    assert study.dataset is not None
+    assert isinstance(study.model, DeepDensity)
     return Tried(runs.name, study.dataset, study.model, found, epochs, study.edge.tolerance)
 
 

@@ -23,7 +23,7 @@ def _learnt_nothing(runs: StudyRuns) -> str | None:
 
 
 def edge_not_found(runs: StudyRuns) -> str | None:
-    """Where every rate that was tried trains, the largest among them: nobody knows where it becomes too large."""
+    """Where every rate that was tried trains, the largest among them: the rate that is too large was not tried."""
     tried = [*runs.edge, *runs.sequential]
     known = [run for run in tried if run.result.constant_loss is not None]
     if not runs.edge or len(known) < len(tried):

@@ -64,6 +64,9 @@ class Result:
     code: Annotated[dict[str, str], "digests of the program's files that decide the result"] = field(
         default_factory=dict
     )
+    measures: Annotated[dict[str, float | None], "what else the task tells of the trained model"] = field(
+        default_factory=dict
+    )
 
     @property
     def devices(self) -> list[str]:
@@ -129,11 +132,12 @@ class Run:
             "remark": result.remark,
         }
         own = {name: getattr(self, name) for name in ("line", "strategy", "kind", "workers", "seed")}
-        return {**own, **plain, **parts, **texts}
+        measures = {f"measure_{name}": value for name, value in result.measures.items()}
+        return {**own, **plain, **measures, **parts, **texts}
 
 
 PARTS = ("compute", "communication", "evaluation")
-_TEXT_COLUMNS = ("parts", "hosts", "versions", "history", "code")
+_TEXT_COLUMNS = ("parts", "hosts", "versions", "history", "code", "measures")
 _PLAIN_COLUMNS = tuple(name for name in Result.__dataclass_fields__ if name not in _TEXT_COLUMNS)
 
 

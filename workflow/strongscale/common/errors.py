@@ -1,4 +1,4 @@
-"""A user's mistake, and a run that must stop by nobody's: one clear line each, no traceback."""
+"""What ends a stage with one clear line and no traceback: a user's mistake, or a run that can't go on."""
 
 
 class UserError(ValueError):
@@ -7,3 +7,9 @@ class UserError(ValueError):
 
 class RunError(RuntimeError):
     """What has gone wrong in a run, in one line; tried again, it may well succeed."""
+
+
+def show(value: object) -> str:
+    """A value as messages show it: not too long."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -17,7 +17,7 @@ Held: TypeAlias = TextIO
 
 
 class Busy(UserError):
-    """Another run holds the folder: not the user's mistake for ever, only for now."""
+    """Another run holds the folder: no permanent mistake, it may be tried again."""
 
 
 @contextlib.contextmanager

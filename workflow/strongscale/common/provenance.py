@@ -33,14 +33,17 @@ DECIDING = ("torch", "numpy", "mpi4py", "openmpi")
 def code(*kinds: str) -> dict[str, str]:
     """The files of this package that decide a run's result, each with a digest of its content.
 
-    They are those that training imports, and those that these modules import (a strategy's, a model's), found by reading
-    their import lines: the same on every rank, whatever this process has imported besides, and whatever other strategies
+    They are those that training imports, and those that these modules import (a strategy's, a model's, or the path of a
+    user's own file), found by reading their import lines: the same on every rank, whatever this process has imported besides, and whatever other strategies
     lie beside the run's own.
     """
     found: dict[str, str] = {}
     seen, open_ends = set(WITHOUT_EFFECT), [ROOT, *kinds]
     while open_ends:
         name = open_ends.pop()
+        if name.endswith(".py"):  # a user's own file, whose digest is in the run's settings
+            open_ends += _imports("", Path(name), Path(name).read_text(encoding="utf-8"))
+            continue
         path = _source(name)
         if name in seen or path is None:
             continue

@@ -9,10 +9,11 @@ import difflib
 import math
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from strongscale.common.errors import UserError
+from strongscale.common import parts
+from strongscale.common.errors import UserError, show
 
 T = TypeVar("T")
 
@@ -30,14 +31,14 @@ class Between:
         return self.low <= value <= self.high and value > self.above
 
     def __str__(self) -> str:
-        parts = []
+        bounds = []
         if self.low > -math.inf:
-            parts.append(f"at least {self.low:g}")
+            bounds.append(f"at least {self.low:g}")
         if self.above > -math.inf:
-            parts.append(f"greater than {self.above:g}")
+            bounds.append(f"greater than {self.above:g}")
         if self.high < math.inf:
-            parts.append(f"at most {self.high:g}")
-        return " and ".join(parts)
+            bounds.append(f"at most {self.high:g}")
+        return " and ".join(bounds)
 
 
 POSITIVE = Between(above=0)
@@ -63,14 +64,23 @@ class Mistake(UserError):
     """A wrong setting: its dotted key, its value, what is allowed."""
 
     def __init__(self, key: str, found: Any, allowed: str):
-        super().__init__(f"{key}: {_show(found)} is not allowed; allowed: {allowed}")
+        super().__init__(f"{key}: {show(found)} is not allowed; allowed: {allowed}")
 
 
 def build(cls: type[T], raw: Any, key: str) -> T:
-    """Make a `cls` from the mapping `raw`; `key` is its dotted place, for messages."""
+    """Make a `cls` from the mapping `raw`; `key` is its dotted place, for messages.
+
+    Where `cls` is the base of parts, the table's `kind` says which of them is made; a name alone is a table of that kind.
+    """
+    if isinstance(raw, cls):  # made already
+        return raw
+    if is_base_of_parts(cls):
+        part: T = _build_part(cls, raw, key)
+        return part
     if not isinstance(raw, Mapping):
         raise Mistake(key, raw, f"a table with the keys {_names(cls)}")
-    hints = get_type_hints(cls, include_extras=True)
+    with parts.blamed_on(cls):
+        hints = get_type_hints(cls, include_extras=True)
     known = [field for field in fields(cls) if field.init]  # type: ignore[arg-type]
     for name in raw:
         if name not in {field.name for field in known}:
@@ -84,15 +94,34 @@ def build(cls: type[T], raw: Any, key: str) -> T:
         elif field.default is MISSING and field.default_factory is MISSING:
             raise UserError(f"{_join(key, field.name)}: missing; needed: {describe(hints[field.name])}")
     try:
-        return cls(**values)
+        with parts.blamed_on(cls):
+            return cls(**values)
+    except parts.PartError:
+        raise
     except UserError as mistake:  # from __post_init__, which knows its own fields but not where it stands
         raise UserError(_join(key, mistake)) from None
+
+
+def is_base_of_parts(cls: Any) -> bool:
+    """Whether a table of this type says by its `kind` which part it is."""
+    return isinstance(cls, type) and issubclass(cls, parts.Part) and "room" in vars(cls)
+
+
+def _build_part(base: Any, raw: Any, key: str) -> Any:
+    """The part that a table asks for by its `kind`, or a name alone; the other keys are its parameters."""
+    table = {"kind": raw} if isinstance(raw, str) else raw
+    if not isinstance(table, Mapping) or ("kind" not in table and base.usual is None):
+        raise Mistake(key, raw, describe(base))
+    kind = table.get("kind", base.usual)
+    found = parts.find(base, kind, _join(key, "kind") if isinstance(raw, Mapping) else key)
+    return build(found, {name: value for name, value in table.items() if name != "kind"}, key)
 
 
 def plain(value: Any) -> Any:
     """The inverse of `build`: only dicts, lists, strings, numbers, booleans and None."""
     if is_dataclass(value) and not isinstance(value, type):
-        return plain(asdict(value))
+        kind = {"kind": value.kind} if isinstance(value, parts.Part) else {}
+        return kind | {field.name: plain(getattr(value, field.name)) for field in fields(value) if field.init}
     if isinstance(value, Mapping):
         return {str(name): plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
@@ -100,12 +129,27 @@ def plain(value: Any) -> Any:
     return value
 
 
+def split(hint: Any) -> tuple[Any, list[Between | NonEmpty], str]:
+    """The bare type of a field, its rules, and its meaning in words."""
+    if get_origin(hint) is not Annotated:
+        return hint, [], ""
+    inner, *extras = get_args(hint)
+    rules = [extra for extra in extras if isinstance(extra, Between | NonEmpty)]
+    return inner, rules, next((extra for extra in extras if isinstance(extra, str)), "")
+
+
+def default_of(field: Field[Any]) -> Any:
+    """What a field is where it is left out, as `plain` writes it; `MISSING` where it is needed."""
+    if field.default_factory is not MISSING:
+        return plain(field.default_factory())
+    return field.default if field.default is MISSING else plain(field.default)
+
+
 def describe(hint: Any) -> str:
     """The allowed values of a type, in words."""
     if get_origin(hint) is Annotated:
-        inner, *extras = get_args(hint)
-        rules = [str(extra) for extra in extras if isinstance(extra, Between | NonEmpty)]
-        return " ".join([describe(inner), *rules])
+        inner, rules, _ = split(hint)
+        return " ".join([describe(inner), *map(str, rules)])
     if get_origin(hint) in (Union, types.UnionType):
         return " or ".join(describe(option) for option in get_args(hint))
     if get_origin(hint) is Literal:
@@ -117,6 +161,8 @@ def describe(hint: Any) -> str:
         return f"a list of {len(arguments)} ({describe(arguments[0])})"
     if get_origin(hint) is dict:
         return f"a table of name: {describe(get_args(hint)[1])}"
+    if is_base_of_parts(hint):
+        return parts.allowed(hint)
     if is_dataclass(hint):
         return f"a table with the keys {_names(hint)}"
     words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
@@ -169,6 +215,8 @@ def _convert_union(hint: Any, raw: Any, key: str) -> Any:
         if options:
             return _convert(options[0], raw, key)
     for option in options:
+        if raw is not None and is_base_of_parts(option):
+            return _build_part(option, raw, key)
         try:
             return _convert(option, raw, key)
         except Mistake:
@@ -202,8 +250,3 @@ def _names(cls: Any) -> str:
 
 def _join(key: str, name: Any) -> str:
     return f"{key}.{name}" if key else str(name)
-
-
-def _show(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

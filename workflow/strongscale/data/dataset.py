@@ -69,7 +69,8 @@ def brightness_of(path: Path, dimensions: int) -> float:
 
 def _side(name: str, path: Path, dimensions: int, split: str) -> float:
     try:
-        return float(read_json(path)[name][str(dimensions)][split])
+        found = read_json(path)[name]
+        return float(found if isinstance(found, float) else found[str(dimensions)][split])
     except (KeyError, TypeError):
         raise UserError(f"{path}: no {name} in {dimensions} dimensions; remove it and run again") from None
 

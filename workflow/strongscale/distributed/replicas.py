@@ -20,8 +20,8 @@ def digest(tensors: Iterable[Tensor]) -> str:
 
 
 def compare(world: World, found: str, what: str) -> None:
-    """Stop on all ranks, unless they all have the same digest; the fewer are named, and who can tell, of two?"""
-    told = world.gather((found, platform.node()))
+    """Stop on all ranks, unless they all have the same digest; the fewer are named, and of two the one that isn't rank 0"""
+    told = world.all_gather((found, platform.node()))
     usual, _ = Counter(theirs for theirs, _ in told).most_common(1)[0]
     astray = [rank for rank, (theirs, _) in enumerate(told) if theirs != usual]
     if astray:

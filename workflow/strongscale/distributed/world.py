@@ -24,26 +24,31 @@ class World:
     local_size = 1
     transport = "none"
 
-    def sum(self, values: Tensor) -> None:
+    def all_reduce(self, values: Tensor) -> None:
         """Add up a tensor over all ranks, in place, on all of them."""
 
-    def sum_in_tree(self, values: Tensor) -> None:
-        """Add up a tensor over a power of two of ranks in the tree of pairs, in place: the same bits on all of them."""
+    def all_to_all(self, sent: Tensor, sent_sizes: list[int], received: Tensor, received_sizes: list[int]) -> None:
+        """Give each rank its part of `sent`, and take from each rank its part of `received`: numbers one after another."""
+        received.copy_(sent)
 
-    def broadcast(self, values: Tensor, root: int) -> None:
-        """Give the tensor of rank `root` to all ranks, in place."""
+    def all_gather_into(self, part: Tensor, whole: Tensor, sizes: list[int]) -> None:
+        """Make `whole` of the parts of all ranks, one after another, on all of them."""
+        whole.copy_(part)
 
-    def gather(self, value: Any) -> list[Any]:
+    def all_gather(self, value: Any) -> list[Any]:
         """The (small) value of every rank, on all ranks."""
         return [value]
 
-    def hand_out(self, content: bytes) -> bytes:
+    def broadcast_bytes(self, content: bytes) -> bytes:
         """The bytes that rank 0 gives, as many as there may be, on all ranks."""
         return content
 
-    def largest(self, value: int) -> int:
+    def maximum(self, value: int) -> int:
         """The largest of the ranks' numbers, on all ranks."""
         return value
+
+    def barrier(self) -> None:
+        """Wait until all ranks have come here."""
 
     def connect(self, device: torch.device) -> None:
         """Choose how tensors travel, once the device is known."""
@@ -65,6 +70,7 @@ class MPIWorld(World):
         self.rank, self.size = self._comm.rank, self._comm.size
         host = self._comm.Split_type(MPI.COMM_TYPE_SHARED)
         self.local_rank, self.local_size = host.rank, host.size
+        self._pinned: dict[tuple[str, torch.dtype], Tensor] = {}
 
     def connect(self, device: torch.device) -> None:
         """NCCL where every rank has a GPU to itself (it refuses two ranks on one); MPI through the host otherwise.
@@ -73,7 +79,7 @@ class MPIWorld(World):
         """
         if self.size == 1 or device.type != "cuda":
             return
-        gpus = self.gather(str(torch.cuda.get_device_properties(device).uuid))
+        gpus = self.all_gather(str(torch.cuda.get_device_properties(device).uuid))
         if len(set(gpus)) < self.size:
             return
         address = self._comm.bcast((platform.node(), _free_port()) if self.rank == 0 else None)
@@ -81,53 +87,38 @@ class MPIWorld(World):
         torch.distributed.init_process_group("nccl", rank=self.rank, world_size=self.size, device_id=device)
         self.transport = "nccl"
 
-    def sum(self, values: Tensor) -> None:
-        """Add up a tensor over all ranks: NCCL's or MPI's all-reduce."""
+    def all_reduce(self, values: Tensor) -> None:
+        """NCCL's or MPI's."""
         if self.transport == "nccl":
             torch.distributed.all_reduce(values)
-        elif values.is_cuda:
-            host = values.cpu()
-            self._comm.Allreduce(self._mpi.IN_PLACE, host.numpy())
-            values.copy_(host)
         else:
-            self._comm.Allreduce(self._mpi.IN_PLACE, values.numpy())
+            host = self._on_host(values, "all_reduce")
+            self._comm.Allreduce(self._mpi.IN_PLACE, host.numpy())
+            _put_back(host, values)
 
-    def sum_in_tree(self, values: Tensor) -> None:
-        """Rank r meets rank r ^ 1, then r ^ 2, r ^ 4, ...: each pair shares the addition, half the elements each.
+    def all_to_all(self, sent: Tensor, sent_sizes: list[int], received: Tensor, received_sizes: list[int]) -> None:
+        """NCCL's or MPI's."""
+        if self.transport == "nccl":
+            torch.distributed.all_to_all_single(received, sent, received_sizes, sent_sizes)
+        else:
+            source, target = self._on_host(sent, "sent"), self._on_host(received, "received", copied=False)
+            self._comm.Alltoallv((source.numpy(), sent_sizes), (target.numpy(), received_sizes))
+            _put_back(target, received)
 
-        On the way back the sums are handed on. Every element is added up in the same tree; each rank sends and
-        receives 2·(p-1)/p of the bytes, as in Rabenseifner's all-reduce.
-        """
-        host = values.cpu() if values.is_cuda else values
-        segments = [host.numpy()]
-        for level in range(self.size.bit_length() - 1):
-            partner, whole = self.rank ^ (1 << level), segments[-1]
-            halves = whole[: len(whole) // 2], whole[len(whole) // 2 :]
-            mine, theirs = halves if self.rank < partner else halves[::-1]
-            received = np.empty_like(mine)
-            self._comm.Sendrecv(theirs, partner, recvbuf=received, source=partner)
-            mine += received
-            segments.append(mine)
-        for level in reversed(range(self.size.bit_length() - 1)):
-            partner, whole = self.rank ^ (1 << level), segments[level]
-            halves = whole[: len(whole) // 2], whole[len(whole) // 2 :]
-            mine, theirs = halves if self.rank < partner else halves[::-1]
-            self._comm.Sendrecv(mine, partner, recvbuf=theirs, source=partner)
-        if values.is_cuda:
-            values.copy_(host)
+    def all_gather_into(self, part: Tensor, whole: Tensor, sizes: list[int]) -> None:
+        """NCCL's all-to-all, whose parts may differ in size, with the same part for everybody; MPI's all-gather."""
+        if self.transport == "nccl":
+            torch.distributed.all_to_all_single(whole, part.repeat(self.size), sizes, [len(part)] * self.size)
+        else:
+            source, target = self._on_host(part, "part"), self._on_host(whole, "whole", copied=False)
+            self._comm.Allgatherv(source.numpy(), (target.numpy(), sizes))
+            _put_back(target, whole)
 
-    def broadcast(self, values: Tensor, root: int) -> None:
-        """Through the host, whatever the device: only exact sums over odd numbers of ranks need it."""
-        host = values.cpu() if values.is_cuda else values
-        self._comm.Bcast(host.numpy(), root)
-        if values.is_cuda:
-            values.copy_(host)
-
-    def gather(self, value: Any) -> list[Any]:
+    def all_gather(self, value: Any) -> list[Any]:
         """The value of every rank, on all ranks."""
         return list(self._comm.allgather(value))
 
-    def hand_out(self, content: bytes) -> bytes:
+    def broadcast_bytes(self, content: bytes) -> bytes:
         """The bytes that rank 0 gives, on all ranks, in pieces of a size that MPI can count."""
         size = self._comm.bcast(len(content))
         buffer = np.frombuffer(content, np.uint8) if self.rank == 0 else np.empty(size, np.uint8)
@@ -135,16 +126,34 @@ class MPIWorld(World):
             self._comm.Bcast(buffer[start : start + PIECE_BYTES])
         return content if self.rank == 0 else buffer.tobytes()
 
-    def largest(self, value: int) -> int:
+    def maximum(self, value: int) -> int:
         """The largest of the ranks' numbers: one small all-reduce, after every step."""
         numbers = np.array([value])
         self._comm.Allreduce(self._mpi.IN_PLACE, numbers, self._mpi.MAX)
         return int(numbers[0])
 
+    def barrier(self) -> None:
+        """Wait until all ranks have come here."""
+        self._comm.Barrier()
+
+    def _on_host(self, values: Tensor, use: str, *, copied: bool = True) -> Tensor:
+        """Where MPI reads and writes the numbers: a CPU's own memory; for a GPU pinned memory, kept from call to call."""
+        if not values.is_cuda:
+            return values
+        if (kept := self._pinned.get((use, values.dtype))) is None or len(kept) < values.numel():
+            kept = self._pinned[use, values.dtype] = torch.empty(values.numel(), dtype=values.dtype, pin_memory=True)
+        host = kept[: values.numel()].view_as(values)
+        return host.copy_(values) if copied else host
+
     def close(self) -> None:
         """Tear NCCL down; MPI ends with the process."""
         if self.transport == "nccl":
             torch.distributed.destroy_process_group()
+
+
+def _put_back(host: Tensor, values: Tensor) -> None:
+    if host is not values:
+        values.copy_(host)
 
 
 def is_started_by_mpi() -> bool:
@@ -169,7 +178,7 @@ def choose_device(wanted: str, ranks: World) -> torch.device:
     that left alone would be waited for by the others for ever.
     """
     gpu, obstacle = (None, SET_TO_CPU) if wanted == "cpu" else _own_gpu(ranks.local_rank)
-    obstacles = ranks.gather((platform.node(), obstacle))
+    obstacles = ranks.all_gather((platform.node(), obstacle))
     if wanted != "cuda" and all(words in (NO_GPU, SET_TO_CPU) for _, words in obstacles):
         return torch.device("cpu")
     if any(words for _, words in obstacles):

@@ -1,13 +1,9 @@
-"""The models: one file each, with a function `create(settings, cube_voxels)`. To add one, add a file."""
+"""The autoencoders that can be trained: one file each, with one subclass of `Model`. To add one, add a file.
 
-import ast
-import importlib
-import pkgutil
-from pathlib import Path
+To be used: base.Model (what every model's settings are), and below how a network is made ready for training.
+"""
+
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
-
-from strongscale.common.errors import UserError
-from strongscale.settings.config import Model
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -18,7 +14,7 @@ class WithLosses(Protocol):
     """A model that knows a shorter way to its losses than its reconstruction."""
 
     def losses(self, cubes: "Tensor") -> "Tensor":
-        """What `loss.msle` says of the model's reconstruction: (B, ...) -> (B,)."""
+        """What `autoencoding.msle` says of the model's reconstruction: (B, ...) -> (B,)."""
 
 
 @runtime_checkable
@@ -29,45 +25,17 @@ class WithStart(Protocol):
         """Set what the untrained model's output is."""
 
 
-def kinds() -> list[str]:
-    """The files here that define `create`. They are looked into, not imported: a login node may lack PyTorch."""
-    names = [module.name for module in pkgutil.iter_modules(__path__)]
-    return [name for name in names if _defines_create(Path(__path__[0], f"{name}.py"))]
+def initialise(network: "nn.Module", seed: int, brightness: float | None) -> None:
+    """Draw initial weights; where a brightness is given, and the network knows how, its output begins there.
 
-
-def _defines_create(path: Path) -> bool:
-    if not path.exists():  # a folder: part of a model
-        return False
-    try:
-        tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
-    except (SyntaxError, ValueError):  # the matter of those who name it
-        return True
-    return any(isinstance(node, ast.FunctionDef) and node.name == "create" for node in tree.body)
-
-
-def create(settings: Model, cube_voxels: int) -> "nn.Module":
-    """The model that the settings name, for cubes of that many voxels a side: (B, voxels, ...) -> the same shape.
-
-    Its `initialise(generator)` draws its initial weights.
+    A network without `initialise(generator)` keeps the weights that it was created with.
     """
-    if settings.kind not in kinds():
-        raise UserError(f"model.kind: no model {settings.kind!r} in {__path__[0]}; allowed: {', '.join(kinds())}")
-    model: nn.Module = importlib.import_module(f"{__name__}.{settings.kind}").create(settings, cube_voxels)
-    if not callable(getattr(model, "initialise", None)):
-        raise UserError(
-            f"model.kind: {settings.kind}.py makes a {type(model).__name__} without `initialise(generator)`, which draws "
-            "its initial weights from that torch.Generator: give it one"
-        )
-    return model
-
-
-def initialise(model: "nn.Module", seed: int, brightness: float | None) -> None:
-    """Draw a model's initial weights; where a brightness is given, and it knows how, its output begins there."""
     from torch import Generator
 
-    model.initialise(Generator().manual_seed(seed))  # type: ignore[operator]
-    if brightness is not None and isinstance(model, WithStart):
-        model.begin_at(brightness)
+    if callable(getattr(network, "initialise", None)):
+        network.initialise(Generator().manual_seed(seed))  # type: ignore[operator]
+    if brightness is not None and isinstance(network, WithStart):
+        network.begin_at(brightness)
 
 
 def lay_out(model: "nn.Module") -> None:

@@ -54,7 +54,7 @@ class Checkpoint:
     @classmethod
     def shared(cls, found: "Checkpoint | None", world: World) -> "Checkpoint | None":
         """What rank 0 has found, on all ranks; none of the others looks by itself, for it might find another."""
-        content = world.hand_out(found.to_bytes() if found and world.size > 1 else b"")
+        content = world.broadcast_bytes(found.to_bytes() if found and world.size > 1 else b"")
         return cls.from_bytes(content) if content else found
 
 

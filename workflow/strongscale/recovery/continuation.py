@@ -91,7 +91,7 @@ class Continuation:
     def resume(self, run: Continuable) -> int | None:
         """Go on from the newest checkpoint, on all ranks; its step, or None for a fresh start."""
         found, beat = (self.store.load(), self._read_heartbeat()) if self.world.rank == 0 else (None, NO_LIFE)
-        checkpoint, heartbeat = Checkpoint.shared(found, self.world), self.world.gather(beat)[0]
+        checkpoint, heartbeat = Checkpoint.shared(found, self.world), self.world.all_gather(beat)[0]
         saved = checkpoint.values["life"] if checkpoint else NO_LIFE
         self._earlier_s = max(heartbeat["lived_s"], saved["lived_s"])
         self.lost_s = self._earlier_s - saved["lived_s"] + saved["lost_s"]
@@ -105,7 +105,7 @@ class Continuation:
         if checkpoint:
             run.restore(checkpoint)
         run.lose(self.lost_s - saved["lost_s"])
-        self.world.gather("resumed")
+        self.world.barrier()
         if self.world.rank == 0:
             self.store.sweep()
             self._write_heartbeat()
@@ -118,13 +118,13 @@ class Continuation:
             wish = STOP
         elif self.world.rank == 0 and self._checkpoint_timer.due():
             wish = DUE
-        wish = self.world.largest(wish)
+        wish = self.world.maximum(wish)
         if wish != NOTHING:
             self.save(run, step)
         if self.world.rank == 0 and self._heartbeat_timer.due():
             self._write_heartbeat()
         if wish == STOP:
-            self.world.gather("saved")  # a rank that left before rank 0 has written would take rank 0 with it
+            self.world.barrier()  # a rank that left before rank 0 has written would take rank 0 with it
             raise Interrupted
 
     def after_epoch(self, run: Continuable, step: int, epoch: int) -> None:

@@ -104,7 +104,7 @@ class Suspension:
     def agree(self) -> None:
         """Look at all ranks; a collective call."""
         own_s = self.watch.seconds()
-        longest_s = max(self.world.gather(own_s - self.own_s))
+        longest_s = max(self.world.all_gather(own_s - self.own_s))
         if self.world.rank == 0 and longest_s - (own_s - self.own_s) > SHORTEST_S:
             log.warning("a rank stood still for %.0f s: suspended; these seconds don't count", longest_s)
         self.agreed_s += longest_s

@@ -3,27 +3,31 @@
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
+from strongscale.common import parts
 from strongscale.common.errors import UserError
+from strongscale.common.parts import Part
 from strongscale.common.schema import SEED, WORKERS, build, plain
+from strongscale.models.base import Model
+from strongscale.optimizers.base import Optimizer
 from strongscale.settings.config import (
     SEQUENTIAL,
     Checkpoints,
     Edge,
     Job,
-    Model,
     Network,
     NewNodules,
     SequentialEpochs,
     Study,
     Training,
 )
-from strongscale.settings.config_file import check_workers
-from strongscale.strategies import named, names
+from strongscale.settings.config_file import check_workers, first_plan
 from strongscale.strategies.base import Strategy
+from strongscale.tasks.base import Task
+from strongscale.updates.base import Update
 
 RATE = "rate_"
 WITHOUT_EFFECT = ("dataset", "ranks", "checkpoints")  # the data set's path (its hash counts), processes, checkpoints
@@ -45,6 +49,11 @@ class Cell:
 
     def __str__(self) -> str:
         return f"{self.strategy}, {self.workers} workers, seed {self.seed}"
+
+
+def samples_folder(name: str, study: Study) -> str:
+    """Where the samples of a study lie, below results/."""
+    return f"datasets/{study.dataset}" if study.task.takes_nodules else f"{name}/samples"
 
 
 def is_rate_name(strategy: str) -> bool:
@@ -70,13 +79,24 @@ def stage_of(strategy: str) -> str:
 
 
 def matrix(name: str, study: Study) -> dict[tuple[str, int, int], Cell]:
-    """Each (strategy, workers, seed) of the matrix and the run that stands for it: one worker is the sequential run."""
+    """Each (strategy, workers, seed) of the matrix and the run that stands for it: with one worker mostly the sequential one."""
+    lines = {line: SEQUENTIAL if is_sequential_alone(study, line) else line for line in study.strategies}
     return {
-        (strategy, workers, seed): Cell(name, SEQUENTIAL if workers == 1 else strategy, workers, seed)
-        for strategy in study.strategies
-        for workers in study.workers_of(strategy)
+        (line, workers, seed): Cell(name, lines[line] if workers == 1 else line, workers, seed)
+        for line in study.strategies
+        for workers in study.workers_of(line)
         for seed in study.seeds
     }
+
+
+def is_sequential_alone(study: Study, line: str) -> bool:
+    """Whether a line of the matrix with one worker is the sequential run: its optimizer, its update rule and its plan."""
+    entry, strategy = study.strategies[line], study.strategy(line)
+    brings = (entry.optimizer, entry.update, strategy.optimizer(), strategy.update())
+    if any(part is not None for part in brings) or strategy.reads_statistics:
+        return False
+    plan = first_plan(strategy, study.training, 1)
+    return plan == first_plan(Strategy(), study.training, 1)
 
 
 def sequential_cells(name: str, study: Study) -> list[Cell]:
@@ -165,17 +185,41 @@ class CellSettings:
     dataset: Annotated[str, "the data set's folder, relative to this file"]
     dataset_hash: Annotated[str, "its content"]
     brightness: Annotated[float | None, "mean of the training samples, where the model starts there; else null"] = None
-    model: Annotated[Model, "the network"]
+    task: Annotated[Task, "what is trained"]
+    model: Annotated[Model | None, "the network; null where the task brings its own"]
     training: Annotated[Training, "how it is trained, with this run's own learning rate, target and epochs"]
+    optimizer: Annotated[Optimizer | None, "in place of the one in `training`, or of the strategy's own"] = None
+    update: Annotated[Update | None, "the update rule; null: the strategy's own, or synchronous"] = None
     checkpoints: Annotated[Checkpoints, "how often the run can be continued from"]
+    files: Annotated[dict[str, str], "the user's own files that the run is made of, each with a digest"] = field(
+        default_factory=dict
+    )
 
     def __post_init__(self) -> None:
-        if self.kind not in (SEQUENTIAL, *names()):
-            raise UserError(f"kind: no strategy {self.kind!r}; allowed: {', '.join((SEQUENTIAL, *names()))}")
         if self.training.learning_rate == "edge":
             raise UserError("training.learning_rate: 'edge' is not allowed; allowed: a run's own rate, a number")
-        strategy = Strategy if self.kind == SEQUENTIAL else named(self.kind)
-        check_workers(build(strategy, self.parameters, "parameters"), self.training, self.workers, "workers")
+        check_workers(self.create_strategy(), self.training, self.workers, "workers")
+
+    @property
+    def nodule_model(self) -> Model:
+        """The model, where cubes of nodules are trained on."""
+        if self.model is None:
+            raise UserError(f"task {self.task.kind}: it isn't trained on nodules, as is needed here")
+        return self.model
+
+    def create_strategy(self) -> Strategy:
+        """The strategy that the settings name."""
+        if self.kind == SEQUENTIAL:
+            return Strategy()
+        strategy: Strategy = build(parts.find(Strategy, self.kind, "kind"), self.parameters, "parameters")
+        return strategy
+
+    @property
+    def parts(self) -> list[type[Part]]:
+        """The parts that the run is made of."""
+        chosen: list[Part | None] = [self.task, self.model, self.training.optimizer, self.create_strategy()]
+        chosen += [self.optimizer, self.update]
+        return [type(part) for part in chosen if part is not None]
 
     @property
     def title(self) -> str:

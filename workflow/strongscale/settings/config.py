@@ -8,9 +8,16 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from strongscale.common.errors import UserError
+from strongscale.common.parts import Part, find
 from strongscale.common.schema import AT_LEAST_0, AT_LEAST_1, POSITIVE, SEED, WORKERS, Between, NonEmpty, build
-from strongscale.strategies import named
-from strongscale.strategies.base import Strategy
+from strongscale.models.base import Model
+from strongscale.models.deepdensity import DeepDensity
+from strongscale.optimizers.adam import Adam
+from strongscale.optimizers.base import Optimizer
+from strongscale.strategies.base import Plan, Strategy
+from strongscale.tasks.autoencoding import Autoencoding
+from strongscale.tasks.base import Task
+from strongscale.updates.base import Update
 
 SEQUENTIAL = "sequential"
 WHOLE = "all"  # the name of the one subset of a folder that has none
@@ -125,42 +132,6 @@ class Dataset:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Model:
-    """The autoencoder: convolutions, four dense heads, a mixture of normal densities."""
-
-    kind: Annotated[str, "a file of workflow/strongscale/models"] = "deepdensity"
-    dimensions: Annotated[Literal[1, 2, 3], "3: cubes, 2: their central slices, 1: the central lines of those"] = 3
-    components: Annotated[int, AT_LEAST_1, "K, the number of normal densities"] = 50
-    filters: Annotated[tuple[Annotated[int, AT_LEAST_1], ...], "filters of each convolution"] = (32, 32, 32)
-    kernels: Annotated[tuple[Annotated[int, AT_LEAST_1], ...], "kernel width of each convolution"] = (7, 5, 3)
-    padding: Annotated[Literal["valid", "same"], "valid: each convolution shrinks the cube"] = "valid"
-    mass: Annotated[
-        Annotated[float, POSITIVE] | Literal["unit", "paper", "learnt"],
-        "of the mixture, its integral over all space; unit: 1; paper: as its equation 5 is printed, (2 pi)^((n-1)/2) in n "
-        "dimensions; a number; learnt: of each cube, one more output, which the paper doesn't have",
-    ] = "learnt"
-    smallest_sigma: Annotated[float, POSITIVE, "least standard deviation of a component, in voxels"] = 0.5
-    start: Annotated[
-        Literal["mean", "zero"],
-        "biases of the heads; mean: such that the untrained picture is as bright as the training samples are in the mean "
-        "(a model without `begin_at` starts as it is drawn); zero: all zero, as in Keras",
-    ] = "mean"
-
-    def __post_init__(self) -> None:
-        if len(self.filters) != len(self.kernels):
-            raise UserError(
-                f"kernels: {list(self.kernels)} is not allowed; allowed: as many as there are filters, {len(self.filters)}"
-            )
-        if self.padding == "same" and any(kernel % 2 == 0 for kernel in self.kernels):
-            raise UserError(f"kernels: {list(self.kernels)} is not allowed; allowed: odd widths, where padding is same")
-
-    def code_width(self, cube_voxels: int) -> int:
-        """Voxels along each side that the convolutions leave."""
-        shrinks = 0 if self.padding == "same" else sum(kernel - 1 for kernel in self.kernels)
-        return cube_voxels - shrinks
-
-
-@dataclass(frozen=True, kw_only=True)
 class SequentialEpochs:
     """A relative target: what the sequential run reaches in so many epochs."""
 
@@ -191,9 +162,7 @@ class Training:
         Annotated[float, POSITIVE] | Literal["edge"],
         "eta; edge: the largest of `edge.rates` at which the sequential run trains",
     ] = 0.00105
-    beta1: Annotated[float, Between(low=0, high=0.999999), "Adam's decay of the mean"] = 0.9
-    beta2: Annotated[float, Between(low=0, high=0.999999), "Adam's decay of the square"] = 0.999
-    epsilon: Annotated[float, POSITIVE, "Adam's epsilon"] = 1e-8
+    optimizer: Annotated[Optimizer, "how a gradient changes weights"] = field(default_factory=Adam)
     target: Annotated[
         Annotated[float, POSITIVE] | SequentialEpochs | None,
         "the validation loss to reach: a number, or {sequential_epochs: N, pilots: [SEED, ...]}; null: none, run all epochs",
@@ -211,6 +180,12 @@ class Training:
     ] = 8
     device: Annotated[Literal["auto", "cpu", "cuda"], "auto: a GPU where there is one"] = "auto"
     threads: Annotated[int, AT_LEAST_1, "CPU threads of a rank"] = 1
+
+    @property
+    def plan(self) -> Plan:
+        """The sequential run's step."""
+        assert not isinstance(self.learning_rate, str), "the edge must be known before any step"
+        return Plan(self.batch_size, self.learning_rate)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,16 +257,21 @@ NETWORKS = {
 class StrategyEntry:
     """One line of the matrix: a strategy with its parameters, and the numbers of workers it is tried at."""
 
-    kind: Annotated[str | None, "a file of workflow/strongscale/strategies; the entry's own name if left out"] = None
+    kind: Annotated[str | None, "the strategy, or the path of a file of your own; the entry's own name if left out"] = (
+        None
+    )
     workers: Annotated[tuple[Annotated[int, WORKERS], ...] | None, "the study's workers if left out"] = None
     parameters: Annotated[dict[str, Any], "the strategy's own parameters"] = field(default_factory=dict)
+    optimizer: Annotated[Optimizer | None, "in place of the study's, or of one that belongs to the strategy"] = None
+    update: Annotated[Update | None, "the update rule; null: the strategy's own, or synchronous"] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
     """One complete matrix: strategies x workers x seeds, on one data set and one clock."""
 
-    dataset: Annotated[str, "one of `datasets`"]
+    dataset: Annotated[str | None, "one of `datasets`; null for a task that brings its own samples"] = None
+    task: Annotated[Task, "what is trained"] = field(default_factory=Autoencoding)
     strategies: Annotated[dict[str, StrategyEntry], "the lines of the matrix"]
     workers: Annotated[
         tuple[Annotated[int, WORKERS], ...], NonEmpty(), "the columns of the matrix; 1 is always run"
@@ -310,7 +290,7 @@ class Study:
     compare_clock_with: Annotated[
         str | None, "a study of the same cells on the other clock: report the emulation's error"
     ] = None
-    model: Annotated[Model, "the network"] = field(default_factory=Model)
+    model: Annotated[Model, "the network of a task that takes one"] = field(default_factory=DeepDensity)
     training: Annotated[Training, "how it is trained"] = field(default_factory=Training)
     edge: Annotated[Edge, "the sequential run at several learning rates"] = field(default_factory=Edge)
     checkpoints: Annotated[Checkpoints, "how often a run can be continued from"] = field(default_factory=Checkpoints)
@@ -336,7 +316,21 @@ class Study:
         if name == SEQUENTIAL:
             return Strategy()
         entry = self.strategies[name]
-        return build(named(entry.kind or name), entry.parameters, f"strategies.{name}.parameters")
+        kind = find(Strategy, entry.kind or name, f"strategies.{name}")
+        strategy: Strategy = build(kind, entry.parameters, f"strategies.{name}.parameters")
+        return strategy
+
+    def parts(self, name: str) -> list[type[Part]]:
+        """The parts that the runs of a line of the matrix are made of: a user's own files are among them, if there are any."""
+        entry = self.strategies.get(name)
+        chosen: list[Part | None] = [
+            self.task,
+            self.model,
+            self.training.optimizer,
+            self.strategy(name) if entry else None,
+        ]
+        chosen += [entry.optimizer, entry.update] if entry else []
+        return [type(part) for part in chosen if part is not None]
 
     def workers_of(self, name: str) -> tuple[int, ...]:
         """The numbers of workers at which a line of the matrix is run, 1 included, in rising order."""
@@ -353,3 +347,5 @@ class Config:
     ] = None
     datasets: Annotated[dict[str, Dataset], NonEmpty(), "data sets by name"]
     studies: Annotated[dict[str, Study], NonEmpty(), "studies by name"]
+    broken: dict[str, str] = field(default_factory=dict, init=False)
+    """Studies that name a file of a user's own which can't be used, each with what is wrong."""

@@ -5,17 +5,23 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from strongscale import models
-from strongscale.common.errors import UserError
+from strongscale.common import parts
+from strongscale.common.errors import UserError, show
+from strongscale.common.parts import PartError
 from strongscale.common.schema import build
+from strongscale.models.base import Model
+from strongscale.models.deepdensity import DeepDensity
+from strongscale.optimizers.base import Optimizer
 from strongscale.settings.config import SEQUENTIAL, Config, SequentialEpochs, StrategyEntry, Study, Training
-from strongscale.strategies import named, names
-from strongscale.strategies.base import Strategy
+from strongscale.strategies.base import Plan, Progress, Strategy, next_plan
+from strongscale.tasks.base import Task
+from strongscale.updates.base import Update
 
 if TYPE_CHECKING:
     import yaml
 
 NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # of a folder, on every file system and in every scheduler
+MANY = 2**31  # samples, where it isn't known how many there are
 LINE = re.compile("[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
@@ -56,18 +62,35 @@ def parse(raw: Mapping[str, Any]) -> Config:
     """Check the whole configuration; the first mistake is a `UserError` of one line."""
     if not isinstance(raw.get("studies"), Mapping):
         raise UserError(f"studies: {raw.get('studies')!r} is not allowed; allowed: a table of studies by name")
-    studies = {name: _inherit(raw, name, ()) for name in raw["studies"]}
+    studies: dict[str, Any] = {}
+    broken: dict[str, str] = {}
+    for name in raw["studies"]:
+        try:
+            studies[name] = build(Study, _inherit(raw, name, ()), f"studies.{name}")
+        except PartError as error:
+            broken[name] = str(error)
+    if broken and not studies:
+        raise UserError(next(iter(broken.values())))
     config = build(Config, {**raw, "studies": studies}, "")
-    if config.study not in config.studies:
-        raise UserError(f"study: {config.study!r} is not allowed; allowed: {', '.join(config.studies)}")
-    for name in (*config.datasets, *config.studies):
+    config.broken.update(broken)
+    if config.study not in raw["studies"]:
+        raise UserError(f"study: {config.study!r} is not allowed; allowed: {', '.join(map(str, raw['studies']))}")
+    for name in (*config.datasets, *map(str, raw["studies"])):
         if not NAME.fullmatch(name) or name == "datasets":
             raise UserError(
                 f"{_shortened(name)} is not allowed as the name of a study or data set; allowed: letters, digits, _ and -, at "
                 "most 64, the first a letter or a digit"
             )
-    for name, study in config.studies.items():
-        _check_study(config, study, f"studies.{name}")
+    for name, study in list(config.studies.items()):
+        try:
+            _check_study(config, study, f"studies.{name}")
+        except PartError as error:
+            config.broken[name] = str(error)
+            del config.studies[name]
+    for name, study in list(config.studies.items()):
+        if study.compare_clock_with in config.broken:
+            config.broken[name] = config.broken[study.compare_clock_with]
+            del config.studies[name]
     return config
 
 
@@ -84,34 +107,44 @@ def _inherit(raw: Mapping[str, Any], name: str, seen: tuple[str, ...]) -> Any:
     others = [other for other in raw["studies"] if other not in (*seen, name)]
     if base not in others:
         raise UserError(f"studies.{name}.like: {base!r} is not allowed; allowed: {', '.join(others)}")
-    return _merge(_inherit(raw, base, (*seen, name)), {key: value for key, value in own.items() if key != "like"})
+    inherited = _inherit(raw, base, (*seen, name))
+    if (
+        isinstance(inherited, Mapping)
+        and _kind("task", own.get("task")) != _kind("task", inherited.get("task"))
+        and "task" in own
+    ):
+        inherited = {key: value for key, value in inherited.items() if key not in ("dataset", "model")}
+    return _merge(inherited, {key: value for key, value in own.items() if key != "like"})
+
+
+PARTS: dict[str, type[parts.Part]] = {"task": Task, "model": Model, "optimizer": Optimizer}
 
 
 def _merge(base: Any, own: Any) -> Any:
-    """Tables are merged key by key, but a list of strategies is one thing: it replaces the other."""
+    """Tables are merged key by key, but a list of strategies is one thing, and so is a part of another kind: they replace."""
     if not isinstance(base, Mapping) or not isinstance(own, Mapping):
         return own
     merged = {**base, **own}
     for key in base.keys() & own.keys() - {"strategies", "target", "network"}:
-        merged[key] = _merge(base[key], own[key])
+        ours, theirs = own[key], base[key]
+        if key in PARTS:
+            ours, theirs = ({"kind": value} if isinstance(value, str) else value for value in (ours, theirs))
+            if _kind(key, ours) != _kind(key, theirs):
+                continue
+        merged[key] = _merge(theirs, ours)
     return merged
+
+
+def _kind(key: str, table: Any) -> Any:
+    """Which part is asked for."""
+    return table.get("kind", PARTS[key].usual) if isinstance(table, Mapping) else table or PARTS[key].usual
 
 
 def _check_study(config: Config, study: Study, key: str) -> None:
     """What no single field can know."""
-    if study.dataset not in config.datasets:
-        raise UserError(f"{key}.dataset: {study.dataset!r} is not allowed; allowed: {', '.join(config.datasets)}")
-    if study.compare_clock_with is not None:
+    _check_samples(config, study, key)
+    if study.compare_clock_with is not None and study.compare_clock_with not in config.broken:
         _check_comparison(config, study, key)
-    if study.model.kind not in models.kinds():
-        raise UserError(
-            f"{key}.model.kind: {_shortened(study.model.kind)} is not allowed; allowed: {', '.join(models.kinds())}"
-        )
-    width = study.model.code_width(config.datasets[study.dataset].cubes.voxels)
-    if width < 1:
-        raise UserError(
-            f"{key}.model.kernels: {list(study.model.kernels)} leave {width} voxels of a cube; allowed: at least 1"
-        )
     target = study.training.target
     if isinstance(target, SequentialEpochs) and target.sequential_epochs > study.training.max_epochs:
         raise UserError(
@@ -124,11 +157,32 @@ def _check_study(config: Config, study: Study, key: str) -> None:
             f"{key}.training.target.pilots: {both[0]} is not allowed; allowed: seeds that aren't among the study's"
         )
     if not study.strategies:
-        raise UserError(f"{key}.strategies: none; allowed: at least one of {', '.join(names())}")
+        raise UserError(f"{key}.strategies: none; allowed: at least one of {', '.join(parts.names(Strategy))}")
     if study.training.learning_rate == "edge" and not study.edge.rates:
         raise UserError(f"{key}.edge.rates: [] is not allowed; allowed: at least one rate, for learning_rate: edge")
     for name, entry in study.strategies.items():
         _check_strategy(study, name, entry, f"{key}.strategies.{name}")
+
+
+def _check_samples(config: Config, study: Study, key: str) -> None:
+    """A task on nodules needs a data set, and a model that its cubes fit; any other brings its own."""
+    if not study.task.takes_nodules:
+        if study.dataset is not None:
+            raise UserError(
+                f"{key}.dataset: {study.dataset!r} is not allowed; allowed: null, for the task brings its own samples"
+            )
+        if study.model != DeepDensity():
+            raise UserError(f"{key}.model: not allowed; the task brings its own model: leave it out")
+        return
+    if study.dataset not in config.datasets:
+        raise UserError(f"{key}.dataset: {study.dataset!r} is not allowed; allowed: {', '.join(config.datasets)}")
+    try:
+        with parts.blamed_on(type(study.model)):
+            study.model.check(config.datasets[study.dataset].cubes.voxels)
+    except PartError:
+        raise
+    except UserError as mistake:
+        raise UserError(f"{key}.model.{mistake}") from None
 
 
 def _check_comparison(config: Config, study: Study, key: str) -> None:
@@ -147,10 +201,9 @@ def _check_strategy(study: Study, name: str, entry: StrategyEntry, key: str) -> 
             f"{place}: this name is not allowed; allowed: letters, digits and _, at most 64, but not {SEQUENTIAL} or "
             "rate_..."
         )
-    if (entry.kind or name) not in names():
-        place = f"{key}.kind" if entry.kind else key
-        raise UserError(f"{place}: no strategy {entry.kind or name!r}; allowed: {', '.join(names())}")
-    strategy = build(named(entry.kind or name), entry.parameters, f"{key}.parameters")
+    kind = parts.find(Strategy, entry.kind or name, f"{key}.kind" if entry.kind else key)
+    strategy = build(kind, entry.parameters, f"{key}.parameters")
+    _check_brought(strategy)
     for workers in study.workers_of(name):
         batch = check_workers(strategy, study.training, workers, key)
         size = study.training.microbatch
@@ -161,11 +214,28 @@ def _check_strategy(study: Study, name: str, entry: StrategyEntry, key: str) -> 
             )
 
 
+def _check_brought(strategy: Strategy) -> None:
+    """The optimizer and the update rule that a strategy brings must be such."""
+    for base in (Optimizer, Update):
+        with parts.blamed():
+            brought = getattr(strategy, base.__name__.lower())()
+        if not isinstance(brought, base | None):
+            raise PartError(
+                f"strategy {strategy.kind}: {base.__name__.lower()}() gives {show(brought)}; allowed: an {base.__name__}, or None"
+            )
+
+
 def check_workers(strategy: Strategy, training: Training, workers: int, key: str) -> int:
     """The samples of a minibatch; more workers than that are refused."""
-    batch = strategy.minibatch(training.batch_size, workers, 0)
+    batch = first_plan(strategy, training, workers).batch
     if workers > batch:
         raise UserError(
             f"{key}: {workers} workers is not allowed for a minibatch of {batch} samples; allowed: at most one worker a sample"
         )
     return batch
+
+
+def first_plan(strategy: Strategy, training: Training, workers: int) -> Plan:
+    """What a strategy plans for the first step of many samples, at a base rate of 1 where that isn't known yet."""
+    rate = 1.0 if isinstance(training.learning_rate, str) else training.learning_rate
+    return next_plan(strategy, Plan(training.batch_size, rate), Progress(workers=workers, samples=MANY))

@@ -3,19 +3,34 @@
 import argparse
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
+from strongscale.common import parts
 from strongscale.common.command import run
 from strongscale.common.files import write_text
-from strongscale.common.schema import describe, plain
+from strongscale.common.schema import default_of, describe, split
+from strongscale.models.base import Model
+from strongscale.optimizers.base import Optimizer
 from strongscale.settings.config import Config, Dataset, Network, SequentialEpochs, StrategyEntry, Study
 from strongscale.settings.site import Site
-from strongscale.strategies import kinds
+from strongscale.strategies.base import Strategy
+from strongscale.tasks.base import Task
+from strongscale.updates.base import Update
 
 OPENING = """# Settings
 
 Made from the schema by `make docs`; do not edit. Numbers as defaults are the paper's where the paper states them.
 """
+
+
+PARTS: dict[type[Any], str] = {
+    Task: "studies.NAME.task",
+    Model: "studies.NAME.model",
+    Optimizer: "studies.NAME.training.optimizer",
+    Strategy: "studies.NAME.strategies.ENTRY.parameters",
+    Update: "studies.NAME.strategies.ENTRY.update",
+}
+"""What is one file each, ours or a user's own, and where it is asked for."""
 
 
 def page() -> str:
@@ -33,9 +48,10 @@ def page() -> str:
         _section(SequentialEpochs, "studies.NAME.training.target, where it isn't a number"),
     ]
     sections += [
-        _section(kind, f"studies.NAME.strategies.ENTRY.parameters, of the kind {name}")
-        for name, kind in sorted(kinds().items())
-        if fields(kind)
+        _section(part, f"{place}, of the kind {part.kind}")
+        for base, place in PARTS.items()
+        for part in (parts.find(base, name, place) for name in parts.names(base))
+        if fields(part)
     ]
     sections.append(_section(Site, "site.yaml: a cluster's own values"))
     return "\n".join(sections)
@@ -52,22 +68,21 @@ def _rows(cls: type, prefix: str) -> list[str]:
     lines = []
     hints = get_type_hints(cls, include_extras=True)
     for field in fields(cls):
-        hint, meaning = _split(hints[field.name])
+        if not field.init:
+            continue
+        hint, _, meaning = split(hints[field.name])
         nested = next((option for option in (hint, *get_args(hint)) if is_dataclass(option)), None)
-        if nested and get_origin(hint) is not dict and nested not in (Network, SequentialEpochs):
+        if nested and issubclass(nested, parts.Part):  # type: ignore[arg-type]
+            default = "null" if field.default is None else f"`{nested.usual}`"  # type: ignore[union-attr]
+            lines.append(
+                f"| `{prefix}{field.name}` | {meaning}: a name, or a table of `kind` and its parameters | {describe(nested)} | {default} |"
+            )
+        elif nested and get_origin(hint) is not dict and nested not in (Network, SequentialEpochs):
             lines.append(f"| `{prefix}{field.name}` | {meaning} | a table, see below | {_default(field)} |")
             lines += _rows(nested, f"{prefix}{field.name}.")  # type: ignore[arg-type]
         else:
             lines.append(f"| `{prefix}{field.name}` | {meaning} | {_allowed(hints[field.name])} | {_default(field)} |")
     return lines
-
-
-def _split(hint: Any) -> tuple[Any, str]:
-    """The bare type and its meaning in words."""
-    if get_origin(hint) is Annotated:
-        inner, *extras = get_args(hint)
-        return inner, next((extra for extra in extras if isinstance(extra, str)), "")
-    return hint, ""
 
 
 def _allowed(hint: Any) -> str:
@@ -76,12 +91,12 @@ def _allowed(hint: Any) -> str:
 
 
 def _default(field: Any) -> str:
-    if field.default is not MISSING:
-        return "null" if field.default is None else f"`{_yaml(plain(field.default))}`"
-    if field.default_factory is not MISSING:
-        value = plain(field.default_factory())
-        return "the keys' own" if isinstance(value, dict) and value else f"`{_yaml(value)}`"
-    return "needed"
+    value = default_of(field)
+    if value is MISSING:
+        return "needed"
+    if isinstance(value, dict) and value:
+        return "the keys' own"
+    return "null" if value is None else f"`{_yaml(value)}`"
 
 
 def _yaml(value: Any) -> str:

@@ -19,15 +19,17 @@ class Step:
     of: int
 
 
-def find(folder: Path) -> tuple[str, Study, str, Dataset]:
-    """The name and the settings of the study that will lie in this folder, and those of its data set."""
+def find(folder: Path) -> tuple[str, Study, Dataset | None]:
+    """The name and the settings of the study that will lie in this folder, and those of the data set it is made of, if any."""
     name, config = folder.absolute().name, _read_config(folder)
+    if config is not None and name in config.broken:
+        raise UserError(config.broken[name])
     if config is None or name not in config.studies:
         made = {path.parent.name for path in folder.absolute().parent.glob("*/study.json")}
         known = ", ".join(sorted(made | set(config.studies if config else ()))) or "none here"
         raise UserError(f"{folder}: no study of this name, and no study.json in it; the studies there are: {known}")
     study = config.studies[name]
-    return name, study, study.dataset, config.datasets[study.dataset]
+    return name, study, config.datasets[study.dataset] if study.dataset else None
 
 
 def _read_config(folder: Path) -> Config | None:
@@ -53,8 +55,10 @@ def _read_config(folder: Path) -> Config | None:
     return None
 
 
-def steps(folder: Path, dataset: Dataset) -> tuple[Step, ...]:
-    """How far a data set is, by the files in its folder that its rules end with."""
+def steps(folder: Path, dataset: Dataset | None) -> tuple[Step, ...]:
+    """How far a data set is, by the files in its folder that its rules end with; of a task's own samples, whether they are made."""
+    if dataset is None:
+        return (Step(what="samples", done=int((folder / "dataset.json").exists()), of=1),)
     subsets = dataset.subset_names
     cubes = [f"cubes/{subset}.{part}.csv" for subset in subsets for part in range(dataset.jobs_per_subset)]
     found = [("cubes", cubes), ("ledger", ["ledger.csv"]), ("data set", ["dataset.json"])]

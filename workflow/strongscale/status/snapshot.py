@@ -10,7 +10,7 @@ from typing import Any
 from strongscale.common.errors import UserError
 from strongscale.common.schema import build
 from strongscale.jobs.scheduler.states import read as read_states
-from strongscale.settings.cells import Cell, all_cells, edge_cells, is_rate_name
+from strongscale.settings.cells import Cell, all_cells, edge_cells, is_rate_name, samples_folder
 from strongscale.settings.config import SEQUENTIAL, SequentialEpochs, Study
 from strongscale.status import planned
 from strongscale.status.planned import Step
@@ -87,7 +87,7 @@ def take(folder: Path, now: float) -> Snapshot:
         else one
         for one in found.values()
     )
-    losses = _losses_without_input(folder.parent / "datasets" / study.dataset, study)
+    losses = _losses_without_input(folder.parent / samples_folder(folder.name, study), study)
     return Snapshot(name=name, data=data, study=study, at=now, cells=tuple(_with_losses(one, losses) for one in cells))
 
 
@@ -98,6 +98,8 @@ def _losses_without_input(dataset: Path, study: Study) -> dict[str, float | None
 
 
 def _validation(losses: Any, dimensions: int) -> float | None:
+    if isinstance(losses, float):  # of a task's own samples
+        return number(losses)
     own = losses.get(str(dimensions)) if isinstance(losses, dict) else None
     return number(own.get("validation")) if isinstance(own, dict) else None
 
@@ -114,10 +116,10 @@ def _with_losses(one: CellStatus, losses: dict[str, float | None]) -> CellStatus
 
 def _not_begun(folder: Path, now: float) -> Snapshot:
     """A study whose data set is being made, or whose settings are about to be written."""
-    name, study, dataset_name, dataset = planned.find(folder)
-    place = folder.parent / "datasets" / dataset_name
+    name, study, dataset = planned.find(folder)
+    place = folder.parent / samples_folder(name, study)
     steps = planned.steps(place, dataset)
-    data = f"data set {dataset_name}" + ("" if steps[-1].done else ", not made yet")
+    data = _data_in_words(study) + ("" if steps[-1].done else ", not made yet")
     cells = (
         state_of(study, cell, folder / Path(cell.folder).relative_to(name), now) for cell in all_cells(name, study)
     )
@@ -127,6 +129,10 @@ def _not_begun(folder: Path, now: float) -> Snapshot:
     )
     log = planned.newest_log(place)
     return Snapshot(name=name, data=data, study=study, at=now, cells=found, steps=steps, data_log=log)
+
+
+def _data_in_words(study: Study) -> str:
+    return f"data set {study.dataset}" if study.dataset else f"samples of the task {study.task.kind}"
 
 
 def _read_study(folder: Path) -> tuple[str, str, Study]:
@@ -139,7 +145,7 @@ def _read_study(folder: Path) -> tuple[str, str, Study]:
         study = build(Study, settings, "study")
     except UserError as error:
         raise UserError(f"{path}: {error}; run the workflow again") from None
-    return raw["name"], str(raw.get("dataset_provenance") or f"data set {study.dataset}"), study
+    return raw["name"], str(raw.get("dataset_provenance") or _data_in_words(study)), study
 
 
 def _waits_for(study: Study, cell: Cell, folder: Path, found: dict[Cell, CellStatus]) -> str:

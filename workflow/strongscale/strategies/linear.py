@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from strongscale.strategies.weak import Weak
+from strongscale.strategies.base import Plan, Progress, Strategy
 
 
 @dataclass(frozen=True)
-class Linear(Weak):
+class Linear(Strategy):
     """Minibatch n·B, learning rate n·eta."""
 
-    def learning_rate(self, base: float, workers: int, epochs_done: float) -> float:
-        return base * workers
+    def plan(self, base: Plan, progress: Progress) -> Plan:
+        return Plan(progress.workers * base.batch, base.rate * progress.workers)

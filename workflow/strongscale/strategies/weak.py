@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from strongscale.strategies.base import Strategy
+from strongscale.strategies.base import Plan, Progress, Strategy
 
 
 @dataclass(frozen=True)
 class Weak(Strategy):
     """Minibatch n·B, learning rate eta."""
 
-    def minibatch(self, base: int, workers: int, epochs_done: int) -> int:
-        return base * workers
+    def plan(self, base: Plan, progress: Progress) -> Plan:
+        return Plan(progress.workers * base.batch, base.rate)

@@ -22,7 +22,7 @@ from strongscale.common.files import atomic, read_json, write_json, write_text
 from strongscale.common.schema import build
 from strongscale.data.dataset import Samples, central_section
 from strongscale.data.inspect import cube_affine, voxel_sizes_mm, write_cube_nifti
-from strongscale.models.deepdensity import DeepDensity
+from strongscale.models.density.network import DeepDensityNetwork
 from strongscale.recovery.finished import read_settings
 from strongscale.settings.cells import CellSettings
 from strongscale.settings.config import NewNodules
@@ -33,8 +33,8 @@ from strongscale.synthesis.novelty import Novelty
 from strongscale.synthesis.reconstruct import reconstruct, trained_model
 from strongscale.synthesis.sampling import Drawn, draw
 from strongscale.tasks.autoencoding import msle
-from strongscale.tasks.collapse import ignores_input
-from strongscale.training.setup import read_samples
+from strongscale.training.collapse import ignores_input
+from strongscale.training.samples import read_nodules
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def in_rows(cubes: Cubes) -> Cubes:
 
 def read_parents(folder: Path, cell: CellSettings, samples: Samples) -> Parents:
     """The training nodules of a cell, each once even where the data set repeats one."""
-    cubes = central_section(samples.training, cell.model.dimensions)
+    cubes = central_section(samples.training, cell.nodule_model.dimensions)
     dataset = folder / cell.dataset
     manifest = pd.read_csv(dataset / "manifest.csv", dtype={"seriesuid": str})
     positions = distinct(in_rows(cubes))
@@ -75,24 +75,24 @@ def read_parents(folder: Path, cell: CellSettings, samples: Samples) -> Parents:
 
 
 @torch.no_grad()
-def encode(model: DeepDensity, cubes: NDArray[np.float32], chunk: int) -> NDArray[np.float32]:
+def encode(model: DeepDensityNetwork, cubes: NDArray[np.float32], chunk: int) -> NDArray[np.float32]:
     """What the heads say of each cube: (N, H)."""
     parts = torch.from_numpy(cubes.copy()).split(chunk)
     return torch.cat([model.encode(part) for part in parts]).numpy()
 
 
 @torch.no_grad()
-def render(model: DeepDensity, numbers_NxH: NDArray[np.float32], chunk: int) -> NDArray[np.float32]:
+def render(model: DeepDensityNetwork, numbers_NxH: NDArray[np.float32], chunk: int) -> NDArray[np.float32]:
     """The cubes (N, W, ..., W) that such numbers describe, in [0, 1] as the data are."""
     parts = torch.from_numpy(numbers_NxH).split(chunk)
     return torch.cat([model.decode(part) for part in parts]).clamp(0, 1).numpy()
 
 
 @torch.no_grad()
-def fault_of(model: DeepDensity, samples: Samples, chunk: int) -> str:
+def fault_of(model: DeepDensityNetwork, samples: Samples, chunk: int) -> str:
     """Why what this model draws says nothing of nodules: it has learnt less than one output for all. Else nothing."""
     cubes = torch.from_numpy(samples.validation.copy())
-    if ignores_input(model, cubes, chunk):
+    if ignores_input(model, (cubes,), chunk):
         return "whatever the input, the model's output is the same: it has collapsed"
     loss = float(msle(reconstruct(model, cubes, chunk), cubes).double().mean())
     if loss < samples.constant_loss:
@@ -104,7 +104,7 @@ def fault_of(model: DeepDensity, samples: Samples, chunk: int) -> str:
 
 
 def make(
-    model: DeepDensity, parents: Parents, settings: NewNodules, chunk: int, at_least: int = 0
+    model: DeepDensityNetwork, parents: Parents, settings: NewNodules, chunk: int, at_least: int = 0
 ) -> tuple[Drawn, Cubes, Cubes]:
     """New nodules' origin and cubes (M, W, ..., W), and the reconstructions of the training ones (N, W, ..., W).
 
@@ -123,7 +123,7 @@ def make(
 
 
 def compare(
-    model: DeepDensity, own: Cubes, new: Cubes, parents: Parents, reconstructions: Cubes, chunk: int
+    model: DeepDensityNetwork, own: Cubes, new: Cubes, parents: Parents, reconstructions: Cubes, chunk: int
 ) -> tuple[Likeness, Cubes]:
     """How like the validation cubes (N, W, ..., W) as many new ones are, and what the model makes of those cubes."""
     own_reconstructions = render(model, encode(model, own, chunk), chunk)
@@ -179,14 +179,14 @@ def main(arguments: list[str]) -> None:
     settings = build(NewNodules, json.loads(options.settings), "new_nodules")
     folder, output = options.folder, options.output
     cell = read_settings(folder)
-    if cell.model.dimensions != 3:
-        raise UserError(f"{folder}: model.dimensions is {cell.model.dimensions}; new nodules need a model of 3")
+    if cell.nodule_model.dimensions != 3:
+        raise UserError(f"{folder}: model.dimensions is {cell.nodule_model.dimensions}; new nodules need a model of 3")
     torch.set_num_threads(cell.training.threads)
-    samples = read_samples(folder, cell)
+    samples = read_nodules(folder, cell)
     parents = read_parents(folder, cell, samples)
     model = trained_model(folder, cell, parents.cubes.shape[-1])
-    if not isinstance(model, DeepDensity):
-        raise UserError(f"{folder}: model.kind is {cell.model.kind}; new nodules need deepdensity's numbers")
+    if not isinstance(model, DeepDensityNetwork):
+        raise UserError(f"{folder}: model.kind is {cell.nodule_model.kind}; new nodules need deepdensity's numbers")
     chunk = cell.training.evaluation_chunk
     own = samples.validation[distinct(in_rows(samples.validation))]
     drawn, all_cubes, reconstructions = make(model, parents, settings, chunk, at_least=len(own))

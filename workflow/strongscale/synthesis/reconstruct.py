@@ -13,7 +13,6 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from strongscale import models
 from strongscale.common.command import run
 from strongscale.common.errors import UserError
 from strongscale.common.files import atomic
@@ -21,7 +20,7 @@ from strongscale.data.dataset import central_section
 from strongscale.recovery.finished import read_settings
 from strongscale.settings.cells import CellSettings
 from strongscale.tasks.autoencoding import msle
-from strongscale.training.setup import read_samples
+from strongscale.training.samples import read_nodules
 
 
 def choose(losses: np.ndarray, diameters_mm: np.ndarray) -> list[int]:
@@ -35,7 +34,7 @@ def choose(losses: np.ndarray, diameters_mm: np.ndarray) -> list[int]:
 def trained_model(folder: Path, cell: CellSettings, cube_voxels: int) -> nn.Module:
     """The cell's model with the weights it was trained to."""
     path = folder / "weights.safetensors"
-    model = models.create(cell.model, cube_voxels)
+    model = cell.nodule_model.create(cube_voxels)
     try:
         model.load_state_dict(safetensors.torch.load_file(path))
     except FileNotFoundError:
@@ -58,9 +57,9 @@ def write_pair(folder: Path, row: int, output: Path) -> None:
     from strongscale.data.inspect import affine_of_row, write_cube_nifti
 
     cell = read_settings(folder)
-    if cell.model.dimensions != 3:
-        raise UserError(f"--nifti: model.dimensions is {cell.model.dimensions} in {folder}; 3 are needed")
-    samples = read_samples(folder, cell)
+    if cell.nodule_model.dimensions != 3:
+        raise UserError(f"--nifti: model.dimensions is {cell.nodule_model.dimensions} in {folder}; 3 are needed")
+    samples = read_nodules(folder, cell)
     manifest = pd.read_csv(folder / cell.dataset / "manifest.csv", dtype={"seriesuid": str})
     affine = affine_of_row(folder / cell.dataset, manifest, row, samples.training.shape[-1])
     split = manifest["split"]
@@ -75,8 +74,8 @@ def write_pair(folder: Path, row: int, output: Path) -> None:
 def write_chosen(folder: Path, output: Path) -> None:
     """Write the two nodules of Figure 1 and their reconstructions."""
     cell = read_settings(folder)
-    samples = read_samples(folder, cell)
-    cubes = torch.from_numpy(central_section(samples.validation, cell.model.dimensions).copy())
+    samples = read_nodules(folder, cell)
+    cubes = torch.from_numpy(central_section(samples.validation, cell.nodule_model.dimensions).copy())
     model = trained_model(folder, cell, cubes.shape[-1])
     predictions = reconstruct(model, cubes, cell.training.evaluation_chunk)
     losses = msle(predictions, cubes).numpy()

@@ -1,1 +1,4 @@
-"""What is trained: samples, losses, and what a task must be for its result not to depend on who computes it."""
+"""What is trained: data, model and loss together; one file each, with one subclass of `Task`. To add one, add a file.
+
+Nothing heavy is imported with them, for a login node checks their parameters. To be used: base.Task, autoencoding.msle.
+"""

@@ -16,6 +16,7 @@ from strongscale.recovery.suspension import SHORTEST_S, Suspension
 from strongscale.settings.config import Network
 from strongscale.timing.network import all_reduce_s
 from strongscale.timing.stopwatch import Lap, Stopwatch
+from strongscale.updates.base import Step
 
 
 @dataclass
@@ -52,7 +53,7 @@ class WallClock:
         return self.stopwatch.measure("compute")
 
     def communicating(self) -> contextlib.AbstractContextManager[None]:
-        """The all-reduce."""
+        """What ranks say to one another."""
         return self.stopwatch.measure("communication")
 
     def updating(self) -> contextlib.AbstractContextManager[None]:
@@ -63,7 +64,7 @@ class WallClock:
         """One chunk of the validation samples."""
         return self.stopwatch.measure("evaluation")
 
-    def end_step(self, largest_shard: int) -> None:
+    def add(self, step: Step) -> None:
         """Nothing to add up: the seconds passed by themselves."""
 
     def end_epoch(self, world: World, num_chunks: int) -> Seconds:
@@ -104,17 +105,17 @@ class WallClock:
 class EmulatedClock:
     """As many workers as the cell has, each as fast as one measured here, joined by the modelled network.
 
-    A step lasts as long as the largest shard takes, by the median measured for that size, plus the all-reduce and
-    the update. Medians keep the noise of a shared machine from being taken for stragglers.
+    A step lasts as long as the passes of the worker with most samples take, by the medians measured for their sizes, plus its
+    messages and updates. Medians keep the noise of a shared machine from being taken for stragglers.
     """
 
     stopwatch: Stopwatch
     network: Network
     workers: int
-    gradient_bytes: int
     seconds: Seconds = field(default_factory=Seconds)
     durations_s: dict[str, deque[float]] = field(default_factory=lambda: defaultdict(_recent))
-    _steps: list[int] = field(default_factory=list)
+    _steps: list[tuple[tuple[int, ...], int, float, float]] = field(default_factory=list)
+    """Of each step since the last epoch's end: the slowest worker's passes and updates, seconds of messages, waited for or overlapped."""
 
     def start(self) -> None:
         """Training begins, or goes on: modelled seconds don't pass by themselves."""
@@ -124,7 +125,7 @@ class EmulatedClock:
         return self.stopwatch.measure(f"{samples} samples")
 
     def communicating(self) -> contextlib.AbstractContextManager[None]:
-        """The all-reduce: modelled, so not measured."""
+        """What ranks say to one another: modelled, so not measured."""
         return contextlib.nullcontext()
 
     def updating(self) -> contextlib.AbstractContextManager[None]:
@@ -135,15 +136,21 @@ class EmulatedClock:
         """One chunk of the validation samples."""
         return self.stopwatch.measure("evaluation")
 
-    def end_step(self, largest_shard: int) -> None:
+    def add(self, step: Step) -> None:
         """Remember what the step was made of; its seconds are known when the epoch's medians are."""
-        self._steps.append(largest_shard)
+        prices_s = dict.fromkeys((False, True), 0.0)
+        for message in step.messages:
+            prices_s[message.is_overlapped] += all_reduce_s(self.network, message.workers, message.num_bytes)
+        self._steps.append((max(step.passes, key=sum), step.num_updates, prices_s[False], prices_s[True]))
 
     def end_epoch(self, world: World, num_chunks: int) -> Seconds:
         """Add the epoch just done: its steps, and the workers' shares of the validation chunks."""
         medians_s = self._medians_s(world)
-        compute_s = sum(medians_s[f"{size} samples"] + medians_s["update"] for size in self._steps)
-        communication_s = len(self._steps) * all_reduce_s(self.network, self.workers, self.gradient_bytes)
+        compute_s = communication_s = 0.0
+        for passes, num_updates, exposed_s, overlapped_s in self._steps:
+            worked_s = sum(medians_s[f"{size} samples"] for size in passes if size)
+            compute_s += worked_s + (num_updates * medians_s["update"] if num_updates else 0.0)
+            communication_s += exposed_s + max(0.0, overlapped_s - worked_s)
         evaluation_s = math.ceil(num_chunks / self.workers) * medians_s["evaluation"]
         self._steps.clear()
         self.seconds.compute += compute_s
@@ -167,7 +174,10 @@ class EmulatedClock:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
-        self.seconds, self._steps = Seconds(**state["seconds"]), list(state["steps"])
+        self.seconds, self._steps = (
+            Seconds(**state["seconds"]),
+            [(tuple(passes), num, exposed_s, overlapped_s) for passes, num, exposed_s, overlapped_s in state["steps"]],
+        )
         for name, values in state["durations_s"].items():
             self.durations_s[name].extend(values)
 
@@ -180,7 +190,7 @@ class EmulatedClock:
     def _medians_s(self, world: World) -> dict[str, float]:
         self._collect()
         together: dict[str, list[float]] = defaultdict(list)
-        for durations_s in world.gather({name: list(values) for name, values in self.durations_s.items()}):
+        for durations_s in world.all_gather({name: list(values) for name, values in self.durations_s.items()}):
             for name, values in durations_s.items():
                 together[name] += values
         return {name: statistics.median(values) for name, values in together.items()}

@@ -1,4 +1,4 @@
-"""A cell from its cell.json to its result.json: the loop, and what one step is made of.
+"""A cell from its cell.json to its result.json: the samples, the set-up, the loop, its end and its result.
 
-To be used: run.train, setup.prepare, prepare.resolve.
+To be used: run.train, setup.prepare, prepare.resolve, samples.read.
 """

@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> None:
     read_settings(folder)  # a wrong folder is told before anything is written to it
     try:
         with locked(folder, options.patience_s) if ranks.rank == 0 else contextlib.nullcontext():
-            if ranks.largest(int(ranks.rank == 0 and is_finished(folder))):
+            if ranks.maximum(int(ranks.rank == 0 and is_finished(folder))):
                 log.info("%s: done already, by another run", folder)
             else:
                 if ranks.rank == 0:

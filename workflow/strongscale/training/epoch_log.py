@@ -22,7 +22,7 @@ class Epoch:
     weights_hash: str
 
 
-class Journal:
+class EpochLog:
     """The epochs of a run; the rank that has a path also writes them down as they come."""
 
     def __init__(self, path: Path | None):

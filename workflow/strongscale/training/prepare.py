@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from strongscale.common import parts
 from strongscale.common.command import run
 from strongscale.common.errors import UserError
 from strongscale.common.files import read_json, write_json
@@ -20,6 +21,7 @@ from strongscale.common.schema import build, plain
 from strongscale.data.dataset import brightness_of, loss_without_input
 from strongscale.settings.cells import Cell, CellSettings, num_ranks, own_part, whole_data
 from strongscale.settings.config import NETWORKS, SEQUENTIAL, Network, SequentialEpochs, Study, Training
+from strongscale.settings.config_file import first_plan
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +45,11 @@ def resolve(
     """
     study = own_part(study, cell.strategy)
     entry = study.strategies.get(cell.strategy)
+    takes_nodules = study.task.takes_nodules
     name, modelled = _network(study, network)
     if dataset_hash is None:
         dataset_hash = read_json(dataset / "dataset.json")["hash"]
-        if study.model.start == "mean":
+        if takes_nodules and study.model.start == "mean":
             brightness = brightness_of(dataset / "dataset.json", study.model.dimensions)
     return CellSettings(
         study=cell.study,
@@ -62,9 +65,13 @@ def resolve(
         dataset=os.path.relpath(dataset, folder),
         dataset_hash=dataset_hash,
         brightness=brightness,
-        model=study.model,
+        task=study.task,
+        model=study.model if takes_nodules else None,
         training=_resolve_training(study.training, cell, learning_rate, sequential, target),
+        optimizer=entry.optimizer if entry else None,
+        update=entry.update if entry else None,
         checkpoints=study.checkpoints,
+        files=parts.digests(study.parts(cell.strategy)),
     )
 
 
@@ -121,7 +128,8 @@ def large_minibatches(study: Study, num_training: int) -> list[str]:
     """The lines of the matrix whose minibatch takes all training samples, each in words."""
     found = []
     for name in study.strategies:
-        sizes = {n: study.strategy(name).minibatch(study.training.batch_size, n, 0) for n in study.workers_of(name)}
+        strategy = study.strategy(name)
+        sizes = {n: first_plan(strategy, study.training, n).batch for n in study.workers_of(name)}
         words = {n: whole_data(size, num_training) for n, size in sizes.items()}
         found += [f"{name}, {n} worker{'s' if n > 1 else ''}: {words[n]}" for n in sizes if words[n]]
     return found

@@ -12,9 +12,9 @@ from strongscale.training.stopping import Verdict
 log = logging.getLogger(__name__)
 
 
-def describe(trainer: Trainer, verdict: Verdict) -> dict[str, Any]:
+def describe(trainer: Trainer, verdict: Verdict, measures: dict[str, float]) -> dict[str, Any]:
     """The result of a run, as result.json tells it."""
-    cell, epochs = trainer.cell, trainer.journal.epochs
+    cell, epochs = trainer.cell, trainer.epoch_log.epochs
     last, best = (
         epochs[-1],
         min(epochs, key=lambda epoch: (epoch.validation_loss != epoch.validation_loss, epoch.validation_loss)),
@@ -42,8 +42,8 @@ def describe(trainer: Trainer, verdict: Verdict) -> dict[str, Any]:
         "epochs_to_target": reached and reached.epoch,
         "samples_to_target": reached and reached.samples,
         "time_to_target_s": reached and reached.time_s,
-        "minibatch": trainer.minibatch_size,
-        "num_training": len(trainer.training),
+        "minibatch": trainer.progress.batch,
+        "num_training": trainer.progress.samples,
         "epochs": last.epoch,
         "time_s": last.time_s,
         "best_validation_loss": _finite(best.validation_loss),
@@ -51,6 +51,7 @@ def describe(trainer: Trainer, verdict: Verdict) -> dict[str, Any]:
         "null_loss": trainer.null_loss,
         "constant_loss": trainer.constant_loss,
         "learning_rate": cell.training.learning_rate,
+        "measures": {name: _finite(value) for name, value in measures.items()},
         "parts": {name: getattr(last, name) for name in ("compute_s", "communication_s", "evaluation_s")},
     }
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import safetensors.torch
 
-from strongscale.common import provenance
+from strongscale.common import parts, provenance
 from strongscale.common.files import atomic, write_json
 from strongscale.distributed.world import World
 from strongscale.recovery.interrupt import Interrupt
@@ -19,9 +19,10 @@ log = logging.getLogger(__name__)
 def train(folder: Path, ranks: World, *, any_ranks: bool = False, interrupt: Interrupt | None = None) -> None:
     """Train the cell in this folder, or train it on, and write its result."""
     start_s = time.perf_counter()
-    trainer = setup.prepare(folder, ranks, any_ranks=any_ranks, interrupt=interrupt)
-    with trainer.continuation.suspension.watch.running():
-        _train(folder, trainer, start_s)
+    with parts.blamed():
+        trainer = setup.prepare(folder, ranks, any_ranks=any_ranks, interrupt=interrupt)
+        with trainer.continuation.suspension.watch.running():
+            _train(folder, trainer, start_s)
 
 
 def _train(folder: Path, trainer: Trainer, start_s: float) -> None:
@@ -29,17 +30,21 @@ def _train(folder: Path, trainer: Trainer, start_s: float) -> None:
     continuation.interrupt.listen()
     step = continuation.resume(trainer)
     if step is None:
-        trainer.journal.restore([])
+        trainer.epoch_log.restore([])
     startup_s = time.perf_counter() - start_s
     if ranks.rank == 0:
         tell_start(folder, trainer, step)
     verdict = trainer.run()
+    measures = trainer.evaluation.measures()
+    for name, value in measures.items():
+        log.info("%s %.6g, the mean over the validation samples", name, value)
     if ranks.rank == 0:
-        trainer.journal.restore(trainer.journal.epochs)  # whole, should somebody have removed it meanwhile
+        trainer.epoch_log.restore(trainer.epoch_log.epochs)  # whole, should somebody have removed it meanwhile
         with atomic(folder / "weights.safetensors") as path:
             weights = {name: value.contiguous() for name, value in trainer.model.state_dict().items()}
             safetensors.torch.save_file(weights, path)
-        told = result.describe(trainer, verdict) | {"startup_s": startup_s} | result.describe_life(continuation)
+        told = result.describe(trainer, verdict, measures) | {"startup_s": startup_s}
+        told |= result.describe_life(continuation)
         write_json(folder / "result.json", told)
         continuation.end()
 

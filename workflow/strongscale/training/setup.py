@@ -1,51 +1,78 @@
 """A run before its clock starts: data, strategy, device and world of the cell in a folder."""
 
+import copy
 import datetime
 import os
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from strongscale.common import provenance
+from strongscale import models
+from strongscale.common import parts, provenance
 from strongscale.common.errors import UserError
-from strongscale.common.schema import build
-from strongscale.data.dataset import Samples, central_section, load
 from strongscale.distributed import world
 from strongscale.distributed.world import World
+from strongscale.gradients import passes
+from strongscale.gradients.engine import Engine
+from strongscale.gradients.flat import FlatParameters
+from strongscale.gradients.passes import Passes
+from strongscale.gradients.reduction import ExactReduction, FastReduction, Reduction
+from strongscale.optimizers.base import Optimizer
 from strongscale.recovery.checkpoint import Store
 from strongscale.recovery.continuation import Continuation
 from strongscale.recovery.finished import read_settings
 from strongscale.recovery.interrupt import Interrupt
 from strongscale.settings.cells import CellSettings
-from strongscale.settings.config import SEQUENTIAL
-from strongscale.strategies import named
 from strongscale.strategies.base import Strategy
-from strongscale.training.epoch_log import Journal
+from strongscale.timing import stopwatch
+from strongscale.timing.clock import Clock, EmulatedClock, WallClock
+from strongscale.training import samples, suitability
+from strongscale.training.epoch_log import EpochLog
+from strongscale.training.evaluation import Evaluation
 from strongscale.training.heap import keep_freed_memory
 from strongscale.training.loop import Trainer
+from strongscale.training.samples import Samples
+from strongscale.updates.base import Update
+from strongscale.updates.synchronous import Synchronous
 
-
-def read_samples(folder: Path, cell: CellSettings) -> Samples:
-    """The data set that the cell was made for."""
-    samples = load(folder / cell.dataset, cell.model.dimensions)
-    if samples.hash != cell.dataset_hash:
-        raise UserError(
-            f"{folder / cell.dataset}: not the data set that {folder / 'cell.json'} was made for; run again"
-        )
-    return samples
-
-
-def create_strategy(cell: CellSettings) -> Strategy:
-    """The strategy that the settings name."""
-    kind = Strategy if cell.kind == SEQUENTIAL else named(cell.kind)
-    return build(kind, cell.parameters, "parameters")
+NUM_TRIED = 3
 
 
 def code_of(cell: CellSettings) -> dict[str, str]:
-    """The files that decide the cell's result, each with a digest."""
-    strategies = [] if cell.kind == SEQUENTIAL else [f"strongscale.strategies.{cell.kind}"]
-    return provenance.code(f"strongscale.models.{cell.model.kind}", *strategies)
+    """The files that decide the cell's result, each with a digest; a user's own are in the settings."""
+    chosen = [*cell.parts, type(optimizer_of(cell)), type(update_of(cell))]
+    named = [str(file) if (file := parts.file_of(part)) else part.__module__ for part in chosen]
+    return provenance.code(*named) | cell.files
+
+
+def optimizer_of(cell: CellSettings) -> Optimizer:
+    """The entry's own, or the strategy's, or the study's."""
+    return cell.optimizer or cell.create_strategy().optimizer() or cell.training.optimizer
+
+
+def update_of(cell: CellSettings) -> Update:
+    """The entry's own, or the strategy's, or the usual one."""
+    return copy.copy(cell.update or cell.create_strategy().update() or Synchronous())
+
+
+def check_ranks(folder: Path, cell: CellSettings, ranks: World, *, any_ranks: bool) -> None:
+    """Refuse more ranks than workers, and on the wall clock another number than was meant."""
+    if ranks.size > cell.workers:
+        raise UserError(f"{folder}: {ranks.size} ranks for {cell.workers} workers; allowed: at most one rank a worker")
+    if cell.clock == "wall" and ranks.size != cell.ranks and not any_ranks:
+        raise UserError(
+            f"{folder}: {ranks.size} ranks; on the wall clock this run needs {cell.ranks}, as in its cell.json "
+            "(or --any-ranks: the same weights, but seconds that count for nothing)"
+        )
+
+
+def check_files(folder: Path, cell: CellSettings) -> None:
+    """Refuse a user's own file that isn't the one which the cell was made for."""
+    if (found := parts.digests(cell.parts)) != cell.files:
+        changed = ", ".join(sorted(dict(found.items() ^ cell.files.items())))
+        raise UserError(f"{changed}: changed since {folder / 'cell.json'} was made; run again")
 
 
 def set_up_torch(threads: int, device: torch.device) -> None:
@@ -66,45 +93,98 @@ def prepare(folder: Path, ranks: World, *, any_ranks: bool = False, interrupt: I
     cell = read_settings(folder)
     code = code_of(cell)
     code_hash = provenance.code_hash(code)
-    if ranks.size > cell.workers:
-        raise UserError(f"{folder}: {ranks.size} ranks for {cell.workers} workers; allowed: at most one rank a worker")
-    if cell.clock == "wall" and ranks.size != cell.ranks and not any_ranks:
-        raise UserError(
-            f"{folder}: {ranks.size} ranks; on the wall clock this run needs {cell.ranks}, as in its cell.json "
-            "(or --any-ranks: the same weights, but seconds that count for nothing)"
-        )
+    check_ranks(folder, cell, ranks, any_ranks=any_ranks)
+    check_files(folder, cell)
     device = world.choose_device(cell.training.device, ranks)
     set_up_torch(cell.training.threads, device)
     ranks.connect(device)
-    samples = read_samples(folder, cell)
+    own = samples.read(folder, cell)
+    model = create_model(cell, own, device)
+    strategy, update, task, flat = cell.create_strategy(), update_of(cell), cell.task, FlatParameters(model)
+    continuation = Continuation(
+        world=ranks,
+        store=Store(folder, {"settings": cell.hash, "code": code_hash}),
+        settings=cell.checkpoints,
+        interrupt=interrupt or Interrupt(),
+        code=code,
+        origin={"started_at": started_at} | describe_origin(ranks, device) | {"code_hash": code_hash},
+    )
+    clock = create_clock(cell, device, continuation)
+    both_ways = passes.create(flat, lambda batch: task.losses(model, batch))
+    training, validation = (tuple(tensor.to(device) for tensor in batch) for batch in (own.training, own.validation))
+    update.begin(
+        Engine(
+            training=training,
+            flat=flat,
+            reduction=create_reduction(cell, strategy, flat, both_ways, ranks),
+            optimizer=optimizer_of(cell),
+            laps=clock,
+        )
+    )
     return Trainer(
         cell=cell,
-        strategy=create_strategy(cell),
+        strategy=strategy,
+        update=update,
+        model=model,
+        flat=flat,
         world=ranks,
         device=device,
-        training=_to_device(samples.training, cell, device),
-        validation=_to_device(samples.validation, cell, device),
-        null_loss=samples.null_loss,
-        constant_loss=samples.constant_loss,
-        journal=Journal(folder / "epochs.csv" if ranks.rank == 0 else None),
-        continuation=Continuation(
+        training=training,
+        evaluation=Evaluation(
+            task=task,
+            model=model,
+            passes=both_ways,
+            validation=validation,
+            chunk=cell.training.evaluation_chunk,
             world=ranks,
-            store=Store(folder, {"settings": cell.hash, "code": code_hash}),
-            settings=cell.checkpoints,
-            interrupt=interrupt or Interrupt(),
-            code=code,
-            origin={"started_at": started_at} | describe_origin(ranks, device) | {"code_hash": code_hash},
+            clock=clock,
         ),
+        null_loss=own.null_loss,
+        constant_loss=own.constant_loss,
+        clock=clock,
+        epoch_log=EpochLog(folder / "epochs.csv" if ranks.rank == 0 else None),
+        continuation=continuation,
     )
 
 
-def _to_device(cubes: Any, cell: CellSettings, device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(central_section(cubes, cell.model.dimensions).copy()).to(device)
+def create_model(cell: CellSettings, own: Samples, device: torch.device) -> nn.Module:
+    """The network on its device, with its initial weights; one that can't be trained here is refused."""
+    if cell.model is None:
+        model, key = samples.create_model(cell.task, cell.seed), f"task: {cell.task.kind!r}"
+    else:
+        with torch.random.fork_rng(devices=[]), parts.blamed():
+            torch.manual_seed(cell.seed)
+            model, key = cell.model.create(own.training[0].shape[-1]), f"model.kind: {cell.model.kind!r}"
+            models.initialise(model, cell.seed, cell.brightness)
+    model.to(device)
+    if device.type == "cpu":
+        models.lay_out(model)
+    with parts.blamed():
+        suitability.check(model, cell.task.losses, tuple(tensor[:NUM_TRIED].to(device) for tensor in own.training), key)
+    return model
+
+
+def create_reduction(
+    cell: CellSettings, strategy: Strategy, flat: FlatParameters, both_ways: Passes, ranks: World
+) -> Reduction:
+    """How the cell's gradients are summed."""
+    measures = strategy.reads_statistics
+    if cell.training.reduction == "exact":
+        return ExactReduction(flat, both_ways, ranks, cell.workers, measures, microbatch=cell.training.microbatch)
+    return FastReduction(flat, both_ways, ranks, cell.workers, measures)
+
+
+def create_clock(cell: CellSettings, device: torch.device, continuation: Continuation) -> Clock:
+    """The cell's clock."""
+    watch = stopwatch.create(device, continuation.suspension.watch)
+    if cell.network is None:
+        return WallClock(watch, continuation.suspension)
+    return EmulatedClock(watch, cell.network, cell.workers)
 
 
 def describe_origin(ranks: World, device: torch.device) -> dict[str, Any]:
     """Machine and versions behind an attempt; a collective call."""
-    places = ranks.gather((provenance.host_name(), provenance.device_name(device, ranks.local_size)))
+    places = ranks.all_gather((provenance.host_name(), provenance.device_name(device, ranks.local_size)))
     hosts, devices = (sorted(set(names)) for names in zip(*places, strict=True))
     return {
         "ranks": ranks.size,

@@ -1,4 +1,4 @@
-"""Unpack zips that nobody vouches for: nothing outside the folder, nothing endless, whole or not at all."""
+"""Unpack downloaded zips with checks: nothing outside the folder, nothing endless, whole or not at all."""
 
 import contextlib
 import lzma

@@ -21,8 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from strongscale.models import mixture
-from strongscale.models.density import cpu, plain
+from strongscale.models.density import cpu, mixture, plain
 
 log = logging.getLogger(__name__)
 

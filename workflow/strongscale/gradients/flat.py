@@ -3,6 +3,7 @@
 Each parameter keeps the order of its numbers in memory, so that a layer may choose one that it computes fast in.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -23,6 +24,12 @@ class FlatParameters:
         self._gradients = self.split(self.values.grad)
         for parameter, value, gradient in zip(parameters, self.split(self.values.data), self._gradients, strict=True):
             parameter.data, parameter.grad = value, gradient
+
+    @property
+    def layers(self) -> list[slice]:
+        """Where each parameter's numbers lie in a flat tensor."""
+        ends = list(itertools.accumulate(parameter.numel() for parameter in self.parameters))
+        return [slice(start, end) for start, end in itertools.pairwise([0, *ends])]
 
     @property
     def gradient(self) -> Tensor:

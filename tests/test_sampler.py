@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strongscale.training.sampler import epoch_order, split
+from strongscale.gradients.shares import split
+from strongscale.training.sampler import epoch_order
 
 
 @given(count=st.integers(0, 500), parts=st.integers(1, 40))

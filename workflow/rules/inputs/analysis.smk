@@ -1,0 +1,79 @@
+"""What the rules of tables, figures and the report ask of the configuration."""
+
+
+def reconstructions(wildcards):
+    """The receipt of a study's reconstructions, which only autoencoders make."""
+    is_made = study_of(wildcards).task.kind == "autoencoding"
+    return [f"results/{wildcards.study}/receipts/reconstructions.json"] if is_made else []
+
+
+def all_trained(wildcards):
+    """The receipts of all cells of a study."""
+    return [trained(cell) for cell in cells.all_cells(wildcards.study, study_of(wildcards))]
+
+
+def other_clock_trained(wildcards):
+    """The receipts of all cells of the study on the other clock."""
+    other = study_of(wildcards).compare_clock_with
+    return [trained(cell) for cell in cells.all_cells(other, CONFIG.studies[other])]
+
+
+def other_clock_study(wildcards):
+    """The settings of the study on the other clock."""
+    return f"results/{study_of(wildcards).compare_clock_with}/study.json"
+
+
+def other_clock_folder(wildcards):
+    """The folder of the study on the other clock."""
+    return f"results/{study_of(wildcards).compare_clock_with}"
+
+
+def clock_in_words(wildcards):
+    """How seconds were obtained, for captions."""
+    study = study_of(wildcards)
+    if study.clock == "wall":
+        return "wall clock: measured seconds of real ranks"
+    network = study.network if isinstance(study.network, str) else "custom"
+    return f"emulated clock: measured compute, modelled network ({network})"
+
+
+def readings():
+    """The studies that try readings of the paper, and their starts."""
+    return [name for name in CONFIG.studies if name.startswith(("reading_", "start_"))]
+
+
+def reading_folders(wildcards):
+    """Where they lie."""
+    return [f"results/{name}" for name in readings()]
+
+
+def reading_studies(wildcards):
+    """Their settings."""
+    return [f"{folder}/study.json" for folder in reading_folders(wildcards)]
+
+
+def readings_trained(wildcards):
+    """The receipts of all their cells."""
+    return [trained(cell) for name in readings() for cell in cells.all_cells(name, CONFIG.studies[name])]
+
+
+def default_artifacts(wildcards):
+    """Everything that the study makes which a bare `snakemake` makes."""
+    return study_artifacts(CONFIG.study)
+
+
+def study_artifacts(name):
+    """Everything that a study makes."""
+    folder = f"results/{name}"
+    study = study_named(name)
+    files = [f"{folder}/tables/cells.csv", f"{folder}/tables/speedup_law.csv", f"{folder}/claims.csv"]
+    files += [trained(cell) for cell in cells.all_cells(name, study)]
+    files += expand(f"{folder}/figures/{{figure}}.png", figure=FIGURES)
+    if study.task.takes_nodules:
+        dataset = f"results/datasets/{study.dataset}"
+        files += [f"{dataset}/quality/quality.html", f"{dataset}/losses.json"]
+    if study.task.kind == "autoencoding" and study.model.kind == "deepdensity" and study.model.dimensions == 3:
+        files.append(f"{folder}/nodules/montage.png")  # others may have nothing to draw nodules from
+    if study.compare_clock_with:
+        files.append(f"{folder}/tables/clock_check.csv")
+    return files

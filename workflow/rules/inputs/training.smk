@@ -1,0 +1,146 @@
+"""What the rules of cells ask of the configuration."""
+
+
+def study_settings(wildcards):
+    """The settings of a study."""
+    return as_json(study_of(wildcards))
+
+
+def dataset_made(wildcards):
+    """The receipt of what a study is trained on: a data set, or the samples that its task brings."""
+    study = study_of(wildcards)
+    if study.task.takes_nodules:
+        return dataset_receipt(study.dataset, "dataset")
+    return f"results/{wildcards.study}/receipts/samples.json"
+
+
+def dataset_file(wildcards):
+    """The description of those."""
+    return f"results/{cells.samples_folder(wildcards.study, study_of(wildcards))}/dataset.json"
+
+
+def task_of(wildcards):
+    """The task of a study that brings its own samples, with its parameters."""
+    task = study_of(wildcards).task
+    if task.takes_nodules:
+        sys.exit(
+            f"results/{wildcards.study}/samples: study {wildcards.study} is trained on a data set, with task {task.kind}"
+        )
+    return as_json(task)
+
+
+def task_files(wildcards):
+    """The file of a user's own task: a change of it makes the samples again."""
+    return list(parts.digests([type(study_of(wildcards).task)]))
+
+
+def own_files(wildcards):
+    """The user's own files that a cell is made of: a change of one trains the cell again."""
+    return list(parts.digests(study_of(wildcards).parts(wildcards.strategy)))
+
+
+def trained(cell):
+    """The receipt of a cell."""
+    return f"results/{cell.folder}/{receipts.CELL}"
+
+
+def result_file(cell):
+    """The result of a cell."""
+    return f"results/{cell.folder}/result.json"
+
+
+def cell_settings(wildcards):
+    """The part of the study's settings that this cell depends on: a change elsewhere doesn't rerun it."""
+    return as_json(cells.own_part(study_of(wildcards), wildcards.strategy))
+
+
+def sources_of_settings(wildcards):
+    """What a cell must know from other runs, by the option that takes it: its receipt, and where it stands."""
+    study, cell = study_of(wildcards), cell_of(wildcards)
+    found = {"dataset": (dataset_made(wildcards), dataset_file(wildcards))}
+    is_edge = cell in cells.edge_cells(cell.study, study)
+    if study.training.learning_rate == "edge" and not is_edge:
+        found["learning_rate"] = (f"results/{cell.study}/learning_rate.json",) * 2
+    if study.pilots and not is_edge:
+        found["target"] = (f"results/{cell.study}/target.json",) * 2
+    elif isinstance(study.training.target, SequentialEpochs) and not is_edge and cell.strategy != SEQUENTIAL:
+        sequential = cells.Cell(cell.study, SEQUENTIAL, 1, cell.seed)
+        found["sequential"] = (trained(sequential), result_file(sequential))
+    if study.clock == "emulated" and study.network == "measured":
+        found["network"] = (f"results/{cell.study}/receipts/network.json", f"results/{cell.study}/network.json")
+    return found
+
+
+def settings_from_runs(wildcards):
+    """The receipts of these."""
+    return {name: receipt for name, (receipt, _) in sources_of_settings(wildcards).items()}
+
+
+def options_from_runs(wildcards):
+    """These as command-line options."""
+    found = sources_of_settings(wildcards)
+    return " ".join(f"--{name.replace('_', '-')} {shlex.quote(path)}" for name, (_, path) in found.items())
+
+
+def cell_ranks(wildcards):
+    """MPI processes of a cell."""
+    return cells.num_ranks(study_of(wildcards), cell_of(wildcards))
+
+
+def cell_threads(wildcards):
+    """Cores of a cell: one a rank, or the whole machine where a cell must be alone."""
+    study = study_of(wildcards)
+    return all_cores(wildcards) if study.alone else cell_ranks(wildcards) * study.training.threads
+
+
+def edge_runs(wildcards):
+    """The receipts of the sequential runs at several rates."""
+    return [trained(cell) for cell in cells.edge_cells(wildcards.study, study_of(wildcards))]
+
+
+def edge_results(wildcards):
+    """The results of those."""
+    return [result_file(cell) for cell in cells.edge_cells(wildcards.study, study_of(wildcards))]
+
+
+def edge_tolerance(wildcards):
+    """How much worse than a smaller rate's run a run may end."""
+    return study_of(wildcards).edge.tolerance
+
+
+def rate_of_study(wildcards):
+    """The file that tells the rate at the edge, where that is looked for."""
+    return (
+        [f"results/{wildcards.study}/learning_rate.json"]
+        if study_of(wildcards).training.learning_rate == "edge"
+        else []
+    )
+
+
+def rate_option(wildcards):
+    """The study's rate, or the file that tells it, as an option."""
+    files = [f"--learning-rate {shlex.quote(path)}" for path in rate_of_study(wildcards)]
+    return files[0] if files else f"--rate {study_of(wildcards).training.learning_rate}"
+
+
+def target_epochs(wildcards):
+    """Epochs that pilots are given to set the target."""
+    study = study_of(wildcards)
+    if not study.pilots:
+        sys.exit(f"results/{wildcards.study}/target.json: study {wildcards.study} has no training.target.pilots")
+    return study.training.target.sequential_epochs
+
+
+def first_sequential_cell(wildcards):
+    """The sequential run whose reconstructions are shown."""
+    return f"results/{cells.sequential_cells(wildcards.study, study_of(wildcards))[0].folder}"
+
+
+def first_sequential_trained(wildcards):
+    """Its receipt."""
+    return f"{first_sequential_cell(wildcards)}/{receipts.CELL}"
+
+
+def new_nodule_settings(wildcards):
+    """How many nodules are drawn, and how."""
+    return as_json(study_of(wildcards).new_nodules)
