@@ -1,6 +1,6 @@
 # Thin: each target is one line of what you could type yourself.
 .DELETE_ON_ERROR:
-.PHONY: run test test-slurm check format docs faults bench status
+.PHONY: run test test-all test-slurm check format docs faults bench status
 STUDY ?= quick
 export PYTHONUTF8 := 1
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -9,9 +9,12 @@ run: .venv/complete  ## rebuild a study, and its report where something changed;
 	snakemake --profile local $(if $(CONFIG),--configfile "$(CONFIG)") --config "study=$(STUDY)"
 	workflow/make_report.sh "$(STUDY)" $(if $(CONFIG),"$(CONFIG)")
 
-test: .venv/complete check  ## lint, types and all tests
-	python -c 'import triton' 2>/dev/null || pip install --quiet --disable-pip-version-check --no-deps --requirement envs/test.txt
-	python -m pytest
+test: .venv/for-tests check  ## lint, types, and the tests that take seconds each
+	python -m pytest --numprocesses 2 --dist worksteal -m "not slow and not slurm"
+
+test-all: .venv/for-tests check  ## the same with the slow ones: whole studies and campaigns
+	python -m pytest --numprocesses 2 --dist worksteal -m "not slurm" --ignore tests/test_lsf.py
+	python -m pytest tests/test_lsf.py  # its pretended cluster has time limits, so nothing else runs beside it
 
 test-slurm: .venv/complete  ## the workflow on a real Slurm of this machine; as root it installs what that needs
 	-python tests/slurm/cluster.py install
@@ -26,8 +29,14 @@ format: .venv/complete
 .venv/complete: envs/requirements.txt envs/lock.txt envs/setup.sh
 	envs/setup.sh
 
-docs: .venv/complete  ## the page of settings, from the schema
+.venv/for-tests: .venv/complete envs/test.txt
+	python -c 'import triton' 2>/dev/null || pip install --quiet --disable-pip-version-check --no-deps --requirement envs/test.txt
+	touch $@
+
+docs: .venv/complete  ## the pages that are made from the code: settings, rooms, and what editors check config.yaml by
 	PYTHONPATH=workflow python -m strongscale.settings.page docs/settings.md
+	PYTHONPATH=workflow python -m strongscale.common.rooms docs/rooms.md
+	PYTHONPATH=workflow python -m strongscale.settings.editor_schema config.schema.json
 
 faults: .venv/complete  ## kill training at least 100 times in fifteen ways, and compare every result
 	PYTHONPATH=workflow:tests python tests/faults.py --output docs/faults.md
