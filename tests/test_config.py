@@ -50,6 +50,8 @@ MISTAKES = [
     ("studies.quick.workers", [], ["studies.quick.workers", "at least one entry"]),
     ("studies.quick.workers", [2, 2], ["studies.quick.workers", "none twice"]),
     ("studies.quick.seeds", [-1], ["studies.quick.seeds[0]", "-1", "at least 0"]),
+    ("studies.quick.strategies.strong", {"workers": [0]}, ["strategies.strong.workers[0]", "0", "at least 1"]),
+    ("studies.quick.model.dimensions", 2.0, ["studies.quick.model.dimensions", "2.0", "1, 2, 3"]),
     ("studies.quick.edge.rates", [], ["studies.quick.edge.rates", "at least one rate"]),
     ("studies.quick.model.kernels", [7, 5], ["studies.quick.model.kernels", "[7, 5]", "as many as there are filters"]),
     ("studies.quick.model.kernels", [9, 7, 5], ["studies.quick.model.kernels", "leave -2 voxels"]),

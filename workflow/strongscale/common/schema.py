@@ -183,7 +183,7 @@ def _convert(hint: Any, raw: Any, key: str) -> Any:
     if origin in (Union, types.UnionType):
         return _convert_union(hint, raw, key)
     if origin is Literal:
-        if raw in get_args(hint) and not isinstance(raw, bool):
+        if any(raw == option and type(raw) is type(option) for option in get_args(hint)):
             return raw
     elif origin is tuple and isinstance(raw, list | tuple):
         arguments = get_args(hint)
@@ -208,8 +208,11 @@ def _convert(hint: Any, raw: Any, key: str) -> Any:
 
 
 def _convert_union(hint: Any, raw: Any, key: str) -> Any:
-    """The first option that fits; a table is taken for the option that is a table, so that its mistakes are its own."""
+    """The first option that fits; a table is taken for the option that is one, and so is a list, so that their mistakes are theirs."""
     options = get_args(hint)
+    lists = [option for option in options if get_origin(split(option)[0]) is tuple]
+    if isinstance(raw, list | tuple) and lists:
+        return _convert(lists[0], raw, key)
     if isinstance(raw, Mapping):
         options = tuple(option for option in options if is_dataclass(option) or get_origin(option) is dict)
         if options:
