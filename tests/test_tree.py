@@ -3,7 +3,6 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
 import torch
 import torch.distributed
 from hypothesis import given
@@ -35,15 +34,10 @@ class Rank(World):
     def __init__(self, threads, rank):
         self.threads, self.rank, self.size = threads, rank, threads.size
 
-    def all_to_all(self, sent, sent_sizes, received, received_sizes):
-        parts = [given[self.rank] for given in self.threads.swap(self.rank, sent.split(sent_sizes))]
-        assert [len(part) for part in parts] == received_sizes
-        torch.cat(parts, out=received)
-
-    def all_gather_into(self, part, whole, sizes):
-        parts = self.threads.swap(self.rank, part.clone())
-        assert [len(one) for one in parts] == sizes
-        torch.cat(parts, out=whole)
+    def swap(self, sent, received):
+        given = self.threads.swap(self.rank, [tensor.clone() for tensor in sent])
+        for rank in set(range(self.size)) - {self.rank}:
+            received[rank].copy_(given[rank][self.rank])
 
 
 def total(leaves, ranks):
@@ -83,20 +77,25 @@ def test_a_rank_holds_few_nodes_however_many_leaves_it_has():
         assert len(tree.keys_of(share, 1000)) <= 2 * 10
 
 
-@pytest.fixture
-def group(tmp_path):
-    """A process group of one, of the backend that needs no GPU: what NCCL is asked for, it is asked for too."""
-    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
-    torch.distributed.init_process_group("gloo", rank=0, world_size=1, store=store)
-    yield
+def meet(rank, size, folder):
+    """One of several processes that speak gloo, which needs no GPU: what NCCL is asked for, it is asked for."""
+    store = torch.distributed.FileStore(f"{folder}/store", size)
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=size, store=store)
+    world = object.__new__(MPIWorld)
+    world.rank, world.size, world.transport = rank, size, "nccl"
+    shares = split(2 * size, size)
+    leaves = torch.randn(2 * size, 5, generator=torch.Generator().manual_seed(1)) * 1e3
+    nodes = tree.Tree(len(leaves), torch.Tensor.add_)
+    for leaf in range(shares[rank].start, shares[rank].stop):
+        nodes.insert((0, leaf), leaves[leaf].clone())
+    found = torch.zeros(5)
+    tree.add_up(world, shares, [nodes.nodes[key] for key in tree.keys_of(shares[rank], len(leaves))], found)
+    torch.save(found, f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
-def test_what_nccl_is_asked_for_is_what_mpi_does(group):
-    world = object.__new__(MPIWorld)
-    world.rank, world.size, world.transport = 0, 1, "nccl"
-    sent, received, whole = torch.arange(5.0), torch.zeros(5), torch.zeros(5)
-    world.all_to_all(sent, [5], received, [5])
-    world.all_gather_into(received, whole, [5])
-    world.all_reduce(whole)
-    assert torch.equal(whole, sent)
+def test_what_nccl_is_asked_for_gives_the_same_bits(tmp_path):
+    torch.multiprocessing.spawn(meet, (3, str(tmp_path)), nprocs=3)
+    leaves = torch.randn(6, 5, generator=torch.Generator().manual_seed(1)) * 1e3
+    for rank in range(3):
+        assert torch.equal(torch.load(tmp_path / f"{rank}.pt"), total(leaves, 2))

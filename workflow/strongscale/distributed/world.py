@@ -2,11 +2,13 @@
 
 import os
 import platform
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.distributed import P2POp
 
 from strongscale.common.errors import UserError
 
@@ -27,13 +29,8 @@ class World:
     def all_reduce(self, values: Tensor) -> None:
         """Add up a tensor over all ranks, in place, on all of them."""
 
-    def all_to_all(self, sent: Tensor, sent_sizes: list[int], received: Tensor, received_sizes: list[int]) -> None:
-        """Give each rank its part of `sent`, and take from each rank its part of `received`: numbers one after another."""
-        received.copy_(sent)
-
-    def all_gather_into(self, part: Tensor, whole: Tensor, sizes: list[int]) -> None:
-        """Make `whole` of the parts of all ranks, one after another, on all of them."""
-        whole.copy_(part)
+    def swap(self, sent: Sequence[Tensor], received: Sequence[Tensor]) -> None:
+        """Give every other rank its tensor, and take one from it; the places of this rank itself are left alone."""
 
     def all_gather(self, value: Any) -> list[Any]:
         """The (small) value of every rank, on all ranks."""
@@ -96,23 +93,22 @@ class MPIWorld(World):
             self._comm.Allreduce(self._mpi.IN_PLACE, host.numpy())
             _put_back(host, values)
 
-    def all_to_all(self, sent: Tensor, sent_sizes: list[int], received: Tensor, received_sizes: list[int]) -> None:
-        """NCCL's or MPI's."""
+    def swap(self, sent: Sequence[Tensor], received: Sequence[Tensor]) -> None:
+        """All at once, by NCCL or MPI; what is empty doesn't travel."""
+        others = [rank for rank in range(self.size) if rank != self.rank]
+        takes, gives = ([rank for rank in others if len(tensors[rank])] for tensors in (received, sent))
         if self.transport == "nccl":
-            torch.distributed.all_to_all_single(received, sent, received_sizes, sent_sizes)
-        else:
-            source, target = self._on_host(sent, "sent"), self._on_host(received, "received", copied=False)
-            self._comm.Alltoallv((source.numpy(), sent_sizes), (target.numpy(), received_sizes))
-            _put_back(target, received)
-
-    def all_gather_into(self, part: Tensor, whole: Tensor, sizes: list[int]) -> None:
-        """NCCL's all-to-all, whose parts may differ in size, with the same part for everybody; MPI's all-gather."""
-        if self.transport == "nccl":
-            torch.distributed.all_to_all_single(whole, part.repeat(self.size), sizes, [len(part)] * self.size)
-        else:
-            source, target = self._on_host(part, "part"), self._on_host(whole, "whole", copied=False)
-            self._comm.Allgatherv(source.numpy(), (target.numpy(), sizes))
-            _put_back(target, whole)
+            calls = [P2POp(torch.distributed.irecv, received[rank], rank) for rank in takes]
+            calls += [P2POp(torch.distributed.isend, sent[rank], rank) for rank in gives]
+            for call in torch.distributed.batch_isend_irecv(calls) if calls else ():
+                call.wait()
+            return
+        targets = {rank: self._on_host(received[rank], f"from {rank}", copied=False) for rank in takes}
+        waiting = [self._comm.Irecv(target.numpy(), rank) for rank, target in targets.items()]
+        waiting += [self._comm.Isend(self._on_host(sent[rank], f"to {rank}").numpy(), rank) for rank in gives]
+        self._mpi.Request.Waitall(waiting)
+        for rank, target in targets.items():
+            _put_back(target, received[rank])
 
     def all_gather(self, value: Any) -> list[Any]:
         """The value of every rank, on all ranks."""

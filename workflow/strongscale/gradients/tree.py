@@ -4,7 +4,7 @@ Leaf i is micro-batch i; a node of level l covers 2^l leaves, aligned; a node wi
 a + b = b + a in floating point, only the shape of the tree decides the bits, not the order of the additions.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from strongscale.distributed.world import World
-from strongscale.gradients.shares import size_of, split
+from strongscale.gradients.shares import split
 
 Node = TypeVar("Node")
 Key = tuple[int, int]
@@ -52,23 +52,30 @@ def keys_of(leaves: slice, num_leaves: int) -> list[Key]:
 def add_up(world: World, leaves: Sequence[slice], own: Sequence[Tensor], total: Tensor) -> None:
     """Make `total` the sum of all ranks' nodes, on every rank; `leaves`: of each rank, `own`: this one's nodes, flat.
 
-    Each rank is given one segment of every node, adds that up in the tree, and hands the sum on: for one node a rank,
-    2·(p-1)/p of the bytes, as in Rabenseifner's all-reduce. `total` may be the only one of `own`.
+    Each rank is given its segment of every other's nodes, adds up in the tree, and hands the sum on: for one node a rank,
+    2·(p-1)/p of the bytes, as in Rabenseifner's all-reduce. `total` may be the only one of `own`, and `own` is used up.
     """
     num_leaves = leaves[-1].stop
     keys = [keys_of(share, num_leaves) for share in leaves]
     segments = split(len(total), world.size)
-    mine = size_of(segments[world.rank])
-    sent = own[0] if len(own) == 1 else torch.cat([node[part] for part in segments for node in own] or [total[:0]])
-    received = total.new_empty(mine * sum(map(len, keys)))
-    world.all_to_all(
-        sent, [size_of(part) * len(own) for part in segments], received, [mine * len(rank_keys) for rank_keys in keys]
-    )
-    tree: Tree[Tensor] = Tree(num_leaves, Tensor.add_)
-    all_keys: Iterable[Key] = (key for rank_keys in keys for key in rank_keys)
-    for key, segment in zip(
-        all_keys, received.view(-1, mine) if mine else [received] * sum(map(len, keys)), strict=True
-    ):
-        tree.insert(key, segment)
+    here = total[segments[world.rank]]
+    received = [total.new_empty(len(rank_keys) * len(here)) for rank_keys in keys]
+    world.swap([_joined([node[segment] for node in own], total) for segment in segments], received)
+
+    def add(left: Tensor, right: Tensor) -> Tensor:
+        return right.add_(left) if right.data_ptr() == here.data_ptr() else left.add_(right)  # where the sum belongs
+
+    tree: Tree[Tensor] = Tree(num_leaves, add)
+    for rank, rank_keys in enumerate(keys):
+        theirs = [node[segments[rank]] for node in own] if rank == world.rank else received[rank].split(len(here) or 1)
+        for number, key in enumerate(rank_keys):
+            tree.insert(key, theirs[number] if len(here) else here)
     (root,) = tree.nodes.values()
-    world.all_gather_into(root, total, [size_of(part) for part in segments])
+    if root.data_ptr() != here.data_ptr():
+        here.copy_(root)
+    world.swap([here] * world.size, [total[segment] for segment in segments])
+
+
+def _joined(parts: Sequence[Tensor], like: Tensor) -> Tensor:
+    """The parts one after another; a single one as it is."""
+    return parts[0] if len(parts) == 1 else torch.cat([*parts, like[:0]])
