@@ -48,6 +48,7 @@ wildcard_constraints:
     workers=r"\d+",
     seed=r"\d+",
     ranks=r"\d+",
+    work=r"[^/]+",
     clock="wall|emulated",
 
 

@@ -46,6 +46,7 @@ SAME = 1e-4
 RATE = 0.001
 SEED = 1
 PACKAGES = ("torch", "numpy")
+DEVICES = ("cpu", "cuda")
 
 Step = Callable[[int], object]
 """One training step on so many samples."""
@@ -148,7 +149,7 @@ def trainers(folder: Path, model: Model, voxels: int, batch: int, device: str) -
     samples = folder / f"samples{voxels}"
     write_dataset(samples, batch, 1, voxels)
     fast, exact = (
-        setup.prepare(write_cell(folder / name, samples, model, reduction=name, device=device), World())
+        setup.prepare(write_cell(folder / name, samples, model, reduction=name, microbatch=4, device=device), World())
         for name in ("fast", "exact")
     )
     torch.use_deterministic_algorithms(False)
@@ -350,9 +351,14 @@ def measure_on(device: str, folder: Path, output: Path, options: argparse.Namesp
 def main(arguments: list[str]) -> None:
     """Measure, and write training.md and training.csv, and training_cuda.* where there is a GPU."""
     parser = frame.parser("training", main.__doc__, repeats=21)
+    parser.add_argument(
+        "--devices", nargs="+", choices=DEVICES, default=DEVICES, help="to measure, where they are there"
+    )
     options = parser.parse_args(arguments)
     output = frame.folder_of(options)
-    for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
+    for device in options.devices:
+        if device == "cuda" and not torch.cuda.is_available():
+            continue
         backend = "gloo" if device == "cpu" else "nccl"
         with tempfile.TemporaryDirectory() as folder:
             meeting = f"file://{folder}/meeting"

@@ -1,4 +1,7 @@
-"""Studies made up on disk: what the training stage would leave, with outcomes that a test chooses."""
+"""Studies made up on disk: what the training stage would leave, with outcomes that a test chooses.
+
+On the wall clock seconds are a test's choice, too; on the emulated one they are made of the steps and of `TIMINGS`.
+"""
 
 import csv
 import json
@@ -8,9 +11,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from strongscale.common.schema import build, plain
-from strongscale.settings.cells import Cell, CellSettings, all_cells, is_rate_name, own_part, rate_of
-from strongscale.settings.config import NETWORKS, SEQUENTIAL, Network, SequentialEpochs, Study, Training
+from strongscale.settings.cells import (
+    Cell,
+    CellSettings,
+    all_cells,
+    is_rate_name,
+    own_part,
+    rate_of,
+    shares_trajectories,
+)
+from strongscale.settings.config import SEQUENTIAL, Network, SequentialEpochs, Study, Training
+from strongscale.settings.timed import name_of, work_of
 from strongscale.strategies.base import planned
+from strongscale.timing.steps import StepLog
+from strongscale.timing.timings import Duration, Timings
+from strongscale.training.epoch_log import COLUMNS, SECONDS
+from strongscale.training.prepare import SHARED
 
 NULL_LOSS = 0.048
 CONSTANT_LOSS = 0.019
@@ -19,9 +35,12 @@ SEQUENTIAL_EPOCHS = 20
 MAX_EPOCHS = 80
 EDGE_EPOCHS = 20
 NUM_TRAINING = 512
+NUM_VALIDATION = 64
+GRADIENT_BYTES = 4_000_000
 BASE_RATE = 0.003
 TARGET = 0.00535
 DEVICE = "CPU: Intel Xeon Platinum 8488C, 1 thread"
+STEP_S, SAMPLE_S, UPDATE_S, EVALUATION_S, EPOCH_S = 0.01, 0.02, 0.001, 0.05, 0.003
 FIXED_TARGET = {"learning_rate": BASE_RATE, "target": 0.0056, "max_epochs": MAX_EPOCHS}
 MEASURED = Network(latency_s=1e-5, bandwidth_bytes_per_s=2e9, workers_per_host=None)
 WEAK_SLOWDOWN = {1: 1.0, 2: 1.05, 4: 1.6, 8: 2.8, 16: 3.2, 32: 3.6}
@@ -98,7 +117,7 @@ def paper_study(**changes: object) -> Study:
         },
         "workers": [1, 2, 4, 8, 32],
         "seeds": [1],
-        "clock": "emulated",
+        "clock": "wall",
         "network": "ten_gigabit",
         "training": {
             "learning_rate": BASE_RATE,
@@ -119,11 +138,36 @@ def write_study(results: Path, study: Study, script: Script = as_in_the_paper, n
         (folder / "learning_rate.json").write_text(json.dumps({"learning_rate": BASE_RATE}))
     if study.pilots:
         (folder / "target.json").write_text(json.dumps({"target_loss": TARGET}))
-    if study.network == "measured":
-        (folder / "network.json").write_text(json.dumps(plain(MEASURED)))
+    if study.clock == "emulated":
+        write_sources(results, study, name)
     for cell in all_cells(name, study):
         write_cell(results, study, cell, script(cell))
     return folder
+
+
+def write_sources(results: Path, study: Study, name: str = "small") -> None:
+    """What the emulated clock's seconds are made of, besides the runs."""
+    if study.network == "measured":
+        (results / name / "network.json").write_text(json.dumps(plain(MEASURED)))
+    if study.timings is None:
+        for line in {cell.strategy for cell in all_cells(name, study)} | set(study.strategies):
+            write_timings(results / "timings" / name_of(study, line) / "timings.json", study, line)
+
+
+def write_timings(path: Path, study: Study, line: str, factor: float = 1.0) -> Path:
+    """Seconds of one worker, as if measured here, or so many times as long."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    timings = Timings(
+        origin="measured",
+        device=DEVICE,
+        work=work_of(study, line),
+        steps=tuple(Duration(samples=size, seconds=factor * (STEP_S + SAMPLE_S * size)) for size in (1, 32)),
+        update=Duration(seconds=factor * UPDATE_S),
+        evaluation=(Duration(samples=study.training.evaluation_chunk, seconds=factor * EVALUATION_S),),
+        epoch=Duration(seconds=factor * EPOCH_S),
+    )
+    path.write_text(json.dumps(plain(timings)))
+    return path
 
 
 def write_cell(results: Path, study: Study, cell: Cell, outcome: Outcome) -> None:
@@ -132,15 +176,12 @@ def write_cell(results: Path, study: Study, cell: Cell, outcome: Outcome) -> Non
     settings = settings_of(study, cell)
     (folder / "cell.json").write_text(json.dumps(plain(settings)))
     _write_epochs(folder / "epochs.csv", settings, outcome)
+    (folder / "steps.json").write_text(json.dumps(_steps(settings, outcome)))
     (folder / "result.json").write_text(json.dumps(_result(settings, outcome)))
 
 
 def settings_of(study: Study, cell: Cell) -> CellSettings:
     entry = study.strategies.get(cell.strategy)
-    presets = {**NETWORKS, "measured": MEASURED}
-    name, network = "custom", study.network
-    if isinstance(study.network, str):
-        name, network = study.network, presets[study.network]
     return CellSettings(
         study=cell.study,
         strategy=cell.strategy,
@@ -150,14 +191,13 @@ def settings_of(study: Study, cell: Cell) -> CellSettings:
         seed=cell.seed,
         ranks=cell.workers if study.clock == "wall" else 1,
         clock=study.clock,
-        network=network if study.clock == "emulated" else None,
-        network_name=name if study.clock == "emulated" else None,
         dataset="../../../../data",
         dataset_hash="0123456789abcdef",
         task=study.task,
         model=study.model,
         training=_training_of(study, cell),
         checkpoints=study.checkpoints,
+        trajectories=SHARED if shares_trajectories(study) else None,
     )
 
 
@@ -178,15 +218,39 @@ def _write_epochs(path: Path, settings: CellSettings, outcome: Outcome) -> None:
     strategy, step = settings.create_strategy(), 0
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        columns = "epoch step samples learning_rate training_loss validation_loss time_s compute_s communication_s"
-        writer.writerow([*columns.split(), "evaluation_s", "weights_hash"])
+        seconds = SECONDS if settings.clock == "wall" else {}
+        writer.writerow([*COLUMNS, *seconds])
         each = planned(strategy, settings.training.plan, settings.workers, NUM_TRAINING)
         for done, (value, plans) in enumerate(zip(outcome.losses, each, strict=False)):
             step += len(plans)
-            time_s = (done + 1) * outcome.epoch_s
-            seconds = [time_s, 0.8 * time_s, 0.1 * time_s, 0.06 * time_s]
             epoch = [done + 1, step, (done + 1) * NUM_TRAINING, plans[-1].rate, 0.97 * value, value]
-            writer.writerow([*epoch, *seconds, "0123456789abcdef"])
+            times = _parts((done + 1) * outcome.epoch_s).values() if seconds else ()
+            writer.writerow([*epoch, "0123456789abcdef", *times])
+
+
+def _parts(time_s: float) -> dict[str, float]:
+    """Seconds by part, as the columns of epochs.csv."""
+    return dict(zip(SECONDS, (time_s, 0.8 * time_s, 0.1 * time_s, 0.06 * time_s), strict=True))
+
+
+def _steps(settings: CellSettings, outcome: Outcome) -> object:
+    strategy = settings.create_strategy()
+    log = StepLog(
+        workers=settings.workers,
+        num_training=NUM_TRAINING,
+        num_validation=NUM_VALIDATION,
+        evaluation_chunk=settings.training.evaluation_chunk,
+        gradient_bytes=GRADIENT_BYTES,
+    )
+    each = planned(strategy, settings.training.plan, settings.workers, NUM_TRAINING)
+    for _, plans in zip(outcome.losses, each, strict=False):
+        left = NUM_TRAINING
+        for plan in plans:
+            size = min(plan.batch, left)
+            log.add(size, settings.update_rule.work(size, settings.workers, GRADIENT_BYTES))
+            left -= size
+        log.end_epoch()
+    return plain(log.whole())
 
 
 def _result(settings: CellSettings, outcome: Outcome) -> dict[str, object]:
@@ -197,7 +261,11 @@ def _result(settings: CellSettings, outcome: Outcome) -> dict[str, object]:
     target = settings.training.target
     if isinstance(target, SequentialEpochs):
         target = min(finite) if reached else None
-    return {
+    seconds: dict[str, object] = {}
+    if settings.clock == "wall":
+        parts = _parts(time_s)
+        seconds = {"time_s": parts.pop("time_s"), "time_to_target_s": time_s if reached else None, "parts": parts}
+    return seconds | {
         "study": settings.study,
         "strategy": settings.strategy,
         "workers": settings.workers,
@@ -205,13 +273,11 @@ def _result(settings: CellSettings, outcome: Outcome) -> dict[str, object]:
         "status": outcome.status,
         "diverged_because": outcome.diverged_because,
         "clock": settings.clock,
-        "network": settings.network_name,
+        "trajectory": Cell(settings.study, settings.strategy, settings.workers, settings.seed).folder,
         "target_loss": target,
         "epochs_to_target": epochs if reached else None,
         "samples_to_target": epochs * NUM_TRAINING if reached else None,
-        "time_to_target_s": time_s if reached else None,
         "epochs": epochs,
-        "time_s": time_s,
         "best_validation_loss": min(finite) if finite else None,
         "final_validation_loss": outcome.losses[-1] if math.isfinite(outcome.losses[-1]) else None,
         "null_loss": NULL_LOSS,
@@ -219,7 +285,6 @@ def _result(settings: CellSettings, outcome: Outcome) -> dict[str, object]:
         "minibatch": 32 if settings.kind == "strong" else 32 * settings.workers,
         "num_training": NUM_TRAINING,
         "learning_rate": settings.training.learning_rate,
-        "parts": {"compute_s": 0.8 * time_s, "communication_s": 0.1 * time_s, "evaluation_s": 0.06 * time_s},
         "startup_s": 1.5,
         "ranks": settings.ranks,
         "hosts": ["node1"],

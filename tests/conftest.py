@@ -99,7 +99,7 @@ def write_cell(
     strategies = {} if strategy == "sequential" else {strategy: entry}
     model = settings.pop("model", TINY_MODEL)
     study = Study(dataset="tiny", strategies=strategies, model=model, training=Training(**training))
-    study = replace(study, **({"clock": "emulated"} | settings))
+    study = replace(study, **({"clock": "emulated", "share_trajectories": False} | settings))
     folder = root / "results" / Cell(name, strategy, workers, seed).folder
     cell = prepare.resolve(study, Cell(name, strategy, workers, seed), folder=folder, dataset=dataset_folder)
     write_json(folder / "cell.json", plain(cell))

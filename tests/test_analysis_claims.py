@@ -142,7 +142,7 @@ def test_warmup_of_ten_epochs_is_found_by_its_setting(tmp_path):
 
 
 def test_the_files_hold_all_ten_claims_and_the_clock(tmp_path):
-    folder = write_study(tmp_path, paper_study())
+    folder = write_study(tmp_path, paper_study(clock="emulated"))
     main(["--study", str(folder)])
     with (folder / "claims.csv").open() as file:
         rows = list(csv.DictReader(file))

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ CELL = "cells/strong/02workers/seed1"
 SEQUENTIAL = "cells/sequential/01workers/seed1"
 STUDY = paper_study(strategies={"strong": {}}, workers=[1, 2], edge={})
 FACTS = ["device", "hosts", "versions", "git_commit", "code_hash", "started_at", "startup_s", "ranks", "attempts"]
-FACTS += ["suspended_s", "device_changed"]
+FACTS += ["suspended_s", "device_changed", "trajectory"]
 
 
 @pytest.fixture(scope="module")
@@ -81,10 +82,8 @@ def refuse(folder, words):
         ({"target_loss": 0.004}, "target_loss 0.004, cell.json's is 0.005"),
         ({"target_loss": None}, "target_loss None, cell.json's is 0.005"),
         ({"learning_rate": 0.1}, "learning_rate 0.1, cell.json's is 0.003"),
-        ({"network": "gigabit"}, "network gigabit, cell.json's is ten_gigabit"),
         ({"null_loss": -1}, "null_loss is -1.0, allowed: above 0"),
         ({"startup_s": -1}, "startup_s is -1.0, allowed: at least 0"),
-        ({"ranks": 0}, "ranks isn't a number from 1"),
         ({"attempts": -1}, "attempts isn't a number from 1"),
         ({"parts": {"compute_s": 1.0}}, "parts: compute_s, needed: compute_s, communication_s, evaluation_s"),
         ({"parts": {"compute_s": 1e6, "communication_s": 1, "evaluation_s": 1}}, "parts.compute_s 1000000.0, but"),
@@ -105,12 +104,29 @@ def refuse(folder, words):
         ({"constant_loss": 0.004}, "converged at 0.005.*, but a constant output has 0.004"),
         ({"suspended_s": -1}, "suspended_s is -1.0, allowed: at least 0"),
         ({"code": {"trainer.py": "a\nb"}}, "'code.trainer.py' isn't a line of text"),
-        ({"history": [{"ranks": 1, "device": "\ud800"}]}, "'history.0..device' isn't a line of text"),
+        ({"history": [{"ranks": 2, "device": "\ud800"}]}, "'history.0..device' isn't a line of text"),
+        ({"trajectory": "a\nb"}, "'trajectory' isn't a line of text"),
     ],
 )
 def test_a_result_that_contradicts_itself_is_refused(study, changes, words):
     edit(study / CELL / "result.json", **changes)
     refuse(study, f"{CELL}/result.json: {words}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"ranks": 0}, "ranks isn't a number from 1"),
+        ({"epochs": 19}, "epochs 19, but epochs.csv has 20"),
+        ({"epochs_to_target": 10}, "epochs_to_target 10, but epochs.csv says 20"),
+        ({"best_validation_loss": 0.001}, "best_validation_loss 0.001, but"),
+        ({"time_s": math.inf}, "time_s: inf is not allowed"),
+    ],
+)
+def test_an_emulated_result_that_contradicts_itself_is_refused(tmp_path, changes, words):
+    folder = write_study(tmp_path, replace(STUDY, clock="emulated"))
+    edit(folder / CELL / "result.json", **changes)
+    refuse(folder, f"{CELL}/result.json: {words}")
 
 
 def test_the_run_that_sets_the_target_reaches_it_in_its_best_epoch(tmp_path):

@@ -7,9 +7,8 @@ from analysis_fixtures import DEVICE, TARGET, as_in_the_paper, paper_study, sett
 
 from strongscale.analysis.load import load
 from strongscale.common.errors import UserError
-from strongscale.common.schema import build, plain
+from strongscale.common.schema import build
 from strongscale.settings.cells import Cell, CellSettings
-from strongscale.settings.config import NETWORKS
 
 STRONG = Cell("small", "strong", 2, 1)
 
@@ -36,7 +35,7 @@ def test_wall_clock_seconds_of_which_some_are_of_fewer_ranks_are_refused(tmp_pat
 
 def test_every_device_of_every_attempt_is_named_and_a_change_of_it(tmp_path):
     folder = write_study(tmp_path, paper_study())
-    history = [{"ranks": 1, "device": "GPU: Tesla K80", "hosts": ["n1"]}, {"ranks": 1, "device": DEVICE}]
+    history = [{"ranks": 2, "device": "GPU: Tesla K80", "hosts": ["n1"]}, {"ranks": 2, "device": DEVICE}]
     edit(tmp_path / STRONG.folder / "result.json", history=history, device_changed=True)
     runs = load(folder)
     assert f"{DEVICE} and GPU: Tesla K80" in runs.label
@@ -76,14 +75,14 @@ def test_the_sequential_run_stands_in_every_line(tmp_path):
 
 
 def test_the_label_names_clock_network_device_and_data(tmp_path):
-    runs = load(write_study(tmp_path, paper_study()))
+    runs = load(write_study(tmp_path, paper_study(clock="emulated")))
     expected = (
-        "emulated clock (ten_gigabit network model), CPU: Intel Xeon Platinum 8488C, 1 thread, phantom scans, seed 1"
+        "emulated clock (ten_gigabit network model), one worker's seconds: CPU: Intel Xeon Platinum 8488C, 1 thread, "
+        "phantom scans, seed 1"
     )
     assert runs.label == expected
-    wall = load(write_study(tmp_path, paper_study(clock="wall"), name="measured"))
-    assert wall.label.startswith("wall clock, ")
-    assert "emulated" not in wall.label
+    wall = load(write_study(tmp_path, paper_study(), name="measured"))
+    assert wall.label == "wall clock, CPU: Intel Xeon Platinum 8488C, 1 thread, phantom scans, seed 1"
 
 
 def test_a_missing_result_is_named_with_the_command_that_makes_it(tmp_path):
@@ -105,16 +104,16 @@ def test_a_result_of_other_settings_is_refused(tmp_path):
 def test_seconds_of_another_clock_are_never_mixed_in(tmp_path):
     study = paper_study()
     folder = write_study(tmp_path, study)
-    write_cell(tmp_path, replace(study, clock="wall"), STRONG, as_in_the_paper(STRONG))
-    with pytest.raises(UserError, match="clock wall, the study's is emulated"):
+    write_cell(tmp_path, replace(study, clock="emulated"), STRONG, as_in_the_paper(STRONG))
+    with pytest.raises(UserError, match="clock emulated, the study's is wall"):
         load(folder)
 
 
-def test_another_network_model_is_refused(tmp_path):
-    study = paper_study()
+def test_seconds_of_the_wall_clock_are_never_mixed_into_emulated_ones(tmp_path):
+    study = paper_study(clock="emulated")
     folder = write_study(tmp_path, study)
-    write_cell(tmp_path, replace(study, network="gigabit"), STRONG, as_in_the_paper(STRONG))
-    with pytest.raises(UserError, match="network gigabit, the study's is ten_gigabit"):
+    write_cell(tmp_path, replace(study, clock="wall"), STRONG, as_in_the_paper(STRONG))
+    with pytest.raises(UserError, match="clock wall, the study's is emulated"):
         load(folder)
 
 
@@ -213,13 +212,7 @@ def agree_on(folder, **changes):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        (
-            {"network": {**plain(NETWORKS["ten_gigabit"]), "latency_s": 0}},
-            "network: latency_s 0.0, the study's is 2e-05",
-        ),
-        ({"network": None}, "network: None, the study's is"),
-        ({"network_name": "custom"}, "network custom, the study's is ten_gigabit"),
-        ({"clock": "wall"}, "clock wall, the study's is emulated"),
+        ({"clock": "emulated"}, "clock emulated, the study's is wall"),
         ({"dataset_hash": "f" * 16}, "data set ffffffffffffffff"),
         ({"kind": "weak"}, "strategy weak"),
     ],
@@ -239,26 +232,6 @@ def test_what_other_runs_decided_is_checked_too(tmp_path, changes):
     agree_on(tmp_path / STRONG.folder, training={**raw["training"], **changes})
     name, value = next(iter(changes.items()))
     with pytest.raises(UserError, match=f"another configuration.*training: {name} {value}, the study's is 0.00"):
-        load(folder)
-
-
-def test_numbers_of_the_studys_own_network_that_changed_are_refused(tmp_path):
-    numbers = {"latency_s": 1e-5, "bandwidth_bytes_per_s": 1e9}
-    folder = write_study(tmp_path, paper_study(network=numbers))
-    load(folder)
-    edit(folder / "study.json", network={**numbers, "latency_s": 1e-3})
-    with pytest.raises(UserError, match="network: latency_s 1e-05, the study's is 0.001"):
-        load(folder)
-
-
-def test_a_measured_network_is_that_of_the_study(tmp_path):
-    folder = write_study(tmp_path, paper_study(network="measured"))
-    load(folder)
-    edit(folder / "network.json", latency_s=1e-3)
-    with pytest.raises(UserError, match="network: latency_s 1e-05, the study's is 0.001"):
-        load(folder)
-    (folder / "network.json").unlink()
-    with pytest.raises(UserError, match="network.json: no such file; make it with `snakemake"):
         load(folder)
 
 

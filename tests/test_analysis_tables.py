@@ -3,7 +3,10 @@ import re
 import pandas as pd
 import pytest
 from analysis_fixtures import (
+    EVALUATION_S,
     FIXED_TARGET,
+    SAMPLE_S,
+    STEP_S,
     as_in_the_paper,
     collapsed,
     converged,
@@ -18,7 +21,7 @@ from strongscale.analysis.load import load
 from strongscale.analysis.statistics import summarise
 from strongscale.common.output import escape_latex, number
 
-NAMES = ["time_to_target", "epochs_to_target", "samples_to_target", "table1", "table2"]
+NAMES = ["time_to_target", "epochs_to_target", "samples_to_target", "table1", "table2", "timings", "stragglers"]
 
 
 def made(tmp_path, script=as_in_the_paper, **changes):
@@ -28,7 +31,7 @@ def made(tmp_path, script=as_in_the_paper, **changes):
 
 
 def test_every_table_is_written_and_names_the_clock(tmp_path):
-    folder = made(tmp_path, seeds=[1, 2, 3])
+    folder = made(tmp_path, seeds=[1, 2, 3], clock="emulated")
     expected = {f"{name}.{suffix}" for name in NAMES for suffix in ("csv", "md", "tex", "html")}
     assert {path.name for path in folder.iterdir()} == expected | {"cells.csv", "edge.csv", "where_time_goes.csv"}
     for path in folder.iterdir():
@@ -102,7 +105,7 @@ def test_shares_of_time_sum_to_one(tmp_path):
 
 
 def test_latex_is_balanced_and_escaped(tmp_path):
-    folder = made(tmp_path, seeds=[1, 2, 3])
+    folder = made(tmp_path, seeds=[1, 2, 3], clock="emulated")
     for path in folder.glob("*.tex"):
         text = path.read_text()
         assert text.count(r"\begin{") == text.count(r"\end{") == 2
@@ -111,6 +114,29 @@ def test_latex_is_balanced_and_escaped(tmp_path):
         assert len({line.count("&") for line in text.splitlines() if line.endswith(r"\\")}) == 1
         assert r"\toprule" in text
         assert r"\bottomrule" in text
+
+
+def test_the_seconds_that_the_emulated_clock_takes_have_a_table(tmp_path):
+    folder = made(tmp_path, clock="emulated", strategies={"strong": {}}, workers=[1, 2], edge={})
+    table = pd.read_csv(folder / "timings.csv").set_index(["work", "samples"])["seconds"]
+    assert table["a step"].to_dict() == pytest.approx({1: STEP_S + SAMPLE_S, 32: STEP_S + 32 * SAMPLE_S})
+    assert table["an evaluation chunk", 8] == EVALUATION_S
+    assert "what else the machine did isn't known" in (folder / "timings.md").read_text()
+
+
+def test_stragglers_cost_nothing_at_one_worker_and_more_at_more(tmp_path):
+    folder = made(tmp_path, clock="emulated", strategies={"strong": {}}, workers=[1, 2, 4], edge={})
+    table = pd.read_csv(folder / "stragglers.csv").set_index("workers")
+    slower = table["5% spread"] / table["equally fast"]
+    assert slower[1] == pytest.approx(1)
+    assert 1 < slower[2] < slower[4]
+
+
+def test_a_study_on_the_wall_clock_has_no_timings_of_single_steps(tmp_path):
+    folder = made(tmp_path, strategies={"strong": {}}, workers=[1, 2], edge={})
+    for name in ("timings", "stragglers"):
+        assert "measured while it trained" in (folder / f"{name}.md").read_text()
+        assert len(pd.read_csv(folder / f"{name}.csv")) == 0
 
 
 def test_latex_specials_are_escaped():
@@ -149,7 +175,7 @@ def test_the_speedup_law_is_fitted_to_both(tmp_path):
     assert own["communication"].iloc[0] == pytest.approx(0.004)
     assert own["relative_residual"].abs().max() < 1e-9
     assert set(table["clock"]) == {
-        "emulated clock (ten_gigabit network model)",
+        "wall clock",
         "wall clock, POWER8 hosts with Tesla K80 GPUs, Gigabit Ethernet",
     }
     assert "saturates at" in (folder / "tables" / "speedup_law.md").read_text()

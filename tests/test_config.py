@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -212,6 +213,136 @@ def test_more_seeds_workers_or_rates_leave_the_cells_there_are_as_they_are():
     for key, value in [("workers", [1, 3]), ("seeds", [1, 2]), ("edge.rates", [0.1])]:
         after = parse(changed(f"studies.quick.{key}", value)).studies["quick"]
         assert cells.own_part(before, "strong") == cells.own_part(after, "strong")
+
+
+def test_passes_of_the_sequential_path_are_as_given_and_those_of_whole_shards_are_whole():
+    study = parse(changed("studies.quick.training.microbatch", 2)).studies["quick"]
+    base = study.training.batch_size
+    sizes = {line: cells.microbatch(study, line) for line in ("sequential", *study.strategies, "rate_0.001")}
+    assert sizes == {"sequential": 2, "strong": 2, "weak": base, "linear": base, "warmup": base, "rate_0.001": base}
+
+
+def test_tries_that_are_no_pilots_take_passes_as_the_sequential_run_does():
+    """It is one of them: at the study's own rate."""
+    study = parse(changed("studies.quick.training.target", {"sequential_epochs": 10})).studies["quick"]
+    assert cells.microbatch(study, "rate_0.001") == cells.microbatch(study, "sequential") == 4
+
+
+def test_passes_do_not_depend_on_workers_or_on_other_lines():
+    study = parse(RAW).studies["quick"]
+    for other in (replace(study, workers=(1, 2)), replace(study, strategies={"weak": study.strategies["weak"]})):
+        assert cells.microbatch(other, "weak") == cells.microbatch(study, "weak")
+        assert cells.microbatch(other, "sequential") == cells.microbatch(study, "sequential")
+
+
+def test_fast_mode_has_no_passes_of_its_own():
+    study = parse(changed("studies.quick.training.reduction", "fast")).studies["quick"]
+    assert {cells.microbatch(study, line) for line in ("sequential", *study.strategies)} == {4}
+
+
+# --- strong scaling in exact mode, and studies of other studies' runs
+
+
+def test_strong_scaling_in_exact_mode_is_the_sequential_run_on_the_emulated_clock():
+    study = parse(RAW).studies["quick"]
+    assert {cell.strategy for (line, *_), cell in cells.matrix("quick", study).items() if line == "strong"} == {
+        "sequential"
+    }
+    assert "strong" not in {cell.strategy for cell in cells.all_cells("quick", study)}
+    assert "weak" in {cell.strategy for cell in cells.all_cells("quick", study)}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("share_trajectories", False), ("training.reduction", "fast")],
+)
+def test_strong_scaling_is_trained_where_it_is_a_path_or_a_time_of_its_own(key, value):
+    check_strong_is_trained(parse(changed(f"studies.quick.{key}", value)).studies["quick"])
+
+
+def test_strong_scaling_is_trained_on_the_wall_clock():
+    check_strong_is_trained(replace(parse(RAW).studies["quick"], clock="wall", max_ranks=None))
+
+
+def check_strong_is_trained(study):
+    matrix = cells.matrix("quick", study)
+    assert {cell.strategy for (line, workers, _), cell in matrix.items() if line == "strong" and workers > 1} == {
+        "strong"
+    }
+
+
+def test_a_line_with_an_optimizer_of_its_own_is_no_sequential_run():
+    raw = changed("studies.quick.strategies.strong", {"optimizer": "sgd"})
+    study = parse(raw).studies["quick"]
+    assert not cells.follows_sequential(study, "strong")
+    assert cells.matrix("quick", study)["strong", 1, 1].strategy == "strong"
+
+
+def test_a_study_of_anothers_trajectories_has_its_runs():
+    study = parse(with_other({"network": "infiniband", "timings": "paper_k80"})).studies["other"]
+    assert {cell.study for cell in cells.all_cells("other", study)} == {"quick"}
+    assert cells.all_cells("other", study) == cells.all_cells("quick", parse(RAW).studies["quick"])
+
+
+def test_a_study_of_anothers_trajectories_may_have_fewer_lines_and_workers():
+    study = parse(with_other({"workers": [1, 4], "strategies": {"weak": {}}})).studies["other"]
+    assert {(cell.strategy, cell.workers) for cell in cells.matrix("other", study).values()} == {
+        ("sequential", 1),
+        ("weak", 4),
+    }
+
+
+def with_other(settings):
+    """config.yaml with a study that trains nothing."""
+    raw = copy.deepcopy(RAW)
+    raw["studies"]["other"] = {"like": "quick", "trajectories": "quick"} | settings
+    return raw
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"trajectories": "nope"}, r"studies\.other\.trajectories: 'nope' is not allowed; allowed: .*quick"),
+        ({"trajectories": "other"}, r"studies\.other\.trajectories: 'other' is not allowed; allowed: .*quick"),
+        (
+            {"workers": [1, 2, 3]},
+            r"studies\.other\.trajectories: study quick has no run .* 3 workers, seed 1; leave it",
+        ),
+        ({"seeds": [1, 99]}, r"studies\.other\.trajectories: study quick has no run .* seed 99; leave it out here"),
+        (
+            {"clock": "wall", "max_ranks": None},
+            r"studies\.other\.clock: wall is not allowed with trajectories; allowed: emulated",
+        ),
+        ({"training": {"learning_rate": 0.5}}, r"studies\.other\.trajectories: study quick has no run rate_0.5"),
+        ({"training": {"batch_size": 64}}, r"studies\.other: training .*64.* the runs of study quick weren't trained"),
+        ({"training": {"max_epochs": 50}}, r"studies\.other: training .*50.* the runs of study quick weren't trained"),
+        ({"model": {"filters": [8, 8, 8]}}, r"studies\.other: model .* the runs of study quick weren't trained"),
+        ({"timings": "abacus"}, r"timings: 'abacus' is not allowed; allowed: .*paper_k80"),
+        ({"stragglers": 2}, r"studies\.other\.stragglers: 2 is not allowed"),
+        ({"stragglers": "many"}, r"studies\.other\.stragglers: 'many' is not allowed; allowed: .*measured"),
+        ({"evaluation": "nobody"}, r"studies\.other\.evaluation: 'nobody' is not allowed; allowed: .*everywhere"),
+        ({"share_trajectories": "no!"}, r"studies\.other\.share_trajectories: 'no!' is not allowed"),
+    ],
+)
+def test_a_mistake_in_a_study_that_trains_nothing_is_one_line(settings, words):
+    with pytest.raises(UserError, match=words) as caught:
+        parse(with_other(settings))
+    assert "\n" not in str(caught.value)
+
+
+def test_trajectories_of_trajectories_are_refused():
+    raw = with_other({})
+    raw["studies"]["third"] = {"like": "quick", "trajectories": "other"}
+    with pytest.raises(UserError, match=r"studies\.third\.trajectories: 'other' is not allowed; allowed: .*quick"):
+        parse(raw)
+
+
+def test_a_rate_of_its_own_is_no_part_of_what_seconds_are_made_of():
+    quick = parse(RAW).studies["quick"]
+    other = replace(quick, network="infiniband", timings="paper_k80", stragglers=0.1, evaluation="everywhere")
+    assert cells.difference_in_training(other, quick, "weak") is None
+    faster = replace(quick, training=replace(quick.training, learning_rate=0.5))
+    assert "0.5" in cells.difference_in_training(faster, quick, "weak")
 
 
 def test_a_rate_of_the_edge_that_is_the_studys_own_is_not_run_twice():

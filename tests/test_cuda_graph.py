@@ -134,7 +134,9 @@ def test_once_the_clock_runs_nothing_is_recorded_and_no_ranks_meet_for_the_first
 ):
     """50 samples: minibatches of 16, or of 16, 19 and 22, and what is left; 19 to validate in chunks of 4."""
     world = Meetings()
-    trainer = setup.prepare(make_cell("strong", 3, reduction=reduction, clock="wall"), world, any_ranks=True)
+    trainer = setup.prepare(
+        make_cell("strong", 3, reduction=reduction, microbatch=4, clock="wall"), world, any_ranks=True
+    )
     trainer.strategy = strategy or trainer.strategy
     start, record, recorded, met = trainer.clock.start, cuda_graph.record, [], set()
 

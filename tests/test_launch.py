@@ -7,18 +7,20 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args, get_type_hints
 
 import pytest
 from conftest import ROOT, environment, mostly_slow, write_cell
 
+from strongscale.common.errors import UserError
 from strongscale.common.files import read_json
+from strongscale.jobs import all_reduce, launchers
 from strongscale.jobs import launch as launch_module
-from strongscale.jobs import launchers
 from strongscale.jobs.launch import note_job
 from strongscale.jobs.scheduler import submission
 from strongscale.recovery import failure
 from strongscale.recovery.interrupt import EXIT_STATUS
-from strongscale.settings.config import Checkpoints
+from strongscale.settings.config import Checkpoints, Training
 
 SLURM = {"SLURM_JOB_ID": "42", "SLURM_NODELIST": "n[1-2]"}
 LSF = {"LSB_JOBID": "42", "LSB_DJOB_HOSTFILE": "/home/hosts"}
@@ -80,6 +82,56 @@ def test_the_sites_own_launcher_has_its_variables_filled_in_where_the_job_runs(m
     monkeypatch.setenv("HOSTS_OF_JOB", "/scratch/my hosts")
     words = launchers.Own("mpiexec --hostfile $HOSTS_OF_JOB -x 'two words'").command(2, {})
     assert words == ["mpiexec", "--hostfile", "/scratch/my hosts", "-x", "two words", "-n", "2"]
+
+
+# --- how ranks add up
+
+
+TUNED = "OMPI_MCA_coll_tuned_allreduce_algorithm"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("auto", {}),
+        ("ring", {TUNED: "4", "NCCL_ALGO": "Ring"}),
+        ("halving_doubling", {TUNED: "6"}),
+        ("recursive_doubling", {TUNED: "3"}),
+        ("two_level", {"OMPI_MCA_coll_han_priority": "100", "NCCL_ALGO": "Tree"}),
+    ],
+)
+def test_the_algorithm_of_the_sum_is_told_by_variables(name, expected):
+    rules = {"OMPI_MCA_coll_tuned_use_dynamic_rules": "1", "OMPI_MCA_coll_han_priority": "0"}
+    assert all_reduce.variables(name) == expected | (rules if TUNED in expected else {})
+
+
+def test_every_choice_of_a_study_has_its_variables_or_is_auto():
+    choices = get_args(get_args(get_type_hints(Training, include_extras=True)["all_reduce"])[0])
+    assert [name for name in choices if not all_reduce.variables(name)] == ["auto"]
+
+
+def test_variables_reach_the_ranks_whatever_the_launcher_hands_on():
+    words = launchers.command_line(launchers.Lsf(), 2, LSF, "strongscale.training", variables={"NCCL_ALGO": "Ring"})
+    assert words[words.index("env") :][1:3] == [f"PYTHONPATH={ROOT / 'workflow'}", "NCCL_ALGO=Ring"]
+
+
+def test_a_cells_ranks_are_told_how_to_add_up(tmp_path, tiny_dataset, monkeypatch):
+    started = {}
+
+    def start_and_wait(words, *_):
+        started["words"] = words
+        return launch_module.Ended(EXIT_STATUS, limit_reached=False)
+
+    monkeypatch.setattr(launch_module, "start_and_wait", start_and_wait)
+    folder = write_cell(tmp_path, tiny_dataset, workers=2, clock="wall", all_reduce="ring")
+    with pytest.raises(SystemExit):
+        launch_module.main([str(folder)])
+    assert f"{TUNED}=4" in started["words"]
+
+
+def test_an_algorithm_that_exact_sums_would_not_use_is_a_mistake():
+    with pytest.raises(UserError, match="all_reduce: 'ring' is not allowed with reduction: exact.*allowed: auto"):
+        Training(reduction="exact", all_reduce="ring")
 
 
 # --- Slurm's variables

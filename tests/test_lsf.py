@@ -24,6 +24,7 @@ studies:
   tiny:
     dataset: tiny
     clock: emulated
+    share_trajectories: false # each cell a job
     max_ranks: 2
     workers: [1, 2]
     strategies: {strong: {}, weak: {}}

@@ -1,16 +1,16 @@
 """The network model."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from strongscale.common.errors import UserError
 from strongscale.common.files import write_json
 from strongscale.common.schema import build, plain
+from strongscale.measurement import network as measurement
 from strongscale.settings.config import NETWORKS, Network, Study
-from strongscale.timing import measure_network
-from strongscale.timing.network import all_reduce_s
-from strongscale.training import prepare
+from strongscale.timing.network import all_reduce_s, read_measured
 
 FLAT = Network(latency_s=1.0, bandwidth_bytes_per_s=10.0, workers_per_host=1)
 
@@ -40,6 +40,76 @@ def test_a_faster_preset_is_faster():
     assert times == sorted(times, reverse=True)
 
 
+ALGORITHMS = ("two_level", "ring", "halving_doubling", "recursive_doubling", "direct")
+PAIRS = Network(
+    latency_s=1.0, bandwidth_bytes_per_s=10.0, workers_per_host=2, host_latency_s=0.5, host_bandwidth_bytes_per_s=100.0
+)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("network", [FLAT, PAIRS])
+def test_one_worker_says_nothing_whatever_the_algorithm(network, algorithm):
+    assert all_reduce_s(replace(network, all_reduce=algorithm), 1, 100) == 0
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("network", [FLAT, PAIRS])
+@pytest.mark.parametrize("workers", [2, 3, 5, 6, 7, 8, 32])
+def test_more_bytes_take_longer(network, algorithm, workers):
+    seconds = [all_reduce_s(replace(network, all_reduce=algorithm), workers, size) for size in (0, 1, 1000, 10**7)]
+    assert seconds == sorted(set(seconds))
+
+
+# A latency is 1 s and 240 bytes take 24 s: messages one after another, and the share of the bytes in each.
+@pytest.mark.parametrize(
+    ("algorithm", "workers", "shares"),
+    [
+        ("ring", 2, [1 / 2] * 2),
+        ("ring", 3, [1 / 3] * 4),
+        ("ring", 8, [1 / 8] * 14),
+        ("halving_doubling", 2, [1 / 2] * 2),
+        ("halving_doubling", 4, [1 / 2, 1 / 4] * 2),
+        ("halving_doubling", 8, [1 / 2, 1 / 4, 1 / 8] * 2),
+        ("halving_doubling", 3, [1 / 2, 1 / 2, *[1 / 2] * 2, 1]),
+        ("halving_doubling", 6, [1 / 2, 1 / 2, *[1 / 2, 1 / 4] * 2, 1]),
+        ("recursive_doubling", 2, [1]),
+        ("recursive_doubling", 8, [1, 1, 1]),
+        ("recursive_doubling", 3, [1, 1, 1]),
+        ("recursive_doubling", 7, [1, 1, 1, 1]),
+        ("direct", 2, [1 / 2] * 2),
+        ("direct", 3, [2 / 3] * 2),
+        ("direct", 8, [7 / 8] * 2),
+        ("two_level", 3, [1 / 3] * 4),
+        ("two_level", 8, [7 / 24] * 6),
+    ],
+)
+def test_hosts_of_one_worker_pay_for_each_message_and_its_share_of_the_bytes(algorithm, workers, shares):
+    seconds = all_reduce_s(replace(FLAT, all_reduce=algorithm), workers, 240)
+    assert seconds == pytest.approx(len(shares) * 1.0 + sum(shares) * 24)
+
+
+# Four workers on two hosts: 0.5 s and 2.4 s inside a host, 1 s and 24 s through its one link.
+@pytest.mark.parametrize(
+    ("algorithm", "expected_s"),
+    [
+        ("two_level", 2 * 0.5 + 2.4 + 2 * 1.0 + 24),
+        ("ring", 6 * (1.0 + 24 / 4)),
+        ("halving_doubling", 2 * (0.5 + 2.4 / 2) + 2 * (1.0 + 2 * 24 / 4)),
+        ("recursive_doubling", (0.5 + 2.4) + (1.0 + 2 * 24)),
+        ("direct", 2 * (1.0 + 2 * 2 * 24 / 4)),
+    ],
+)
+def test_workers_of_one_host_share_its_link(algorithm, expected_s):
+    assert all_reduce_s(replace(PAIRS, all_reduce=algorithm), 4, 240) == pytest.approx(expected_s)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_on_one_host_only_its_own_speed_counts(algorithm):
+    slow = replace(PAIRS, workers_per_host=None, all_reduce=algorithm)
+    fast = replace(slow, latency_s=0.0, bandwidth_bytes_per_s=1e12)
+    assert all_reduce_s(slow, 6, 240) == all_reduce_s(fast, 6, 240) > 0
+
+
 class OneHost:
     """Ranks of one host whose sum takes, on a clock of its own, what the model says for one level."""
 
@@ -65,9 +135,9 @@ def one_level_s(peers, num_bytes, latency_s, bytes_per_s):
 def measured(request, monkeypatch):
     """What is measured between so many ranks of one host."""
     host = OneHost(request.param)
-    monkeypatch.setattr(measure_network.world, "create", lambda: host)
-    monkeypatch.setattr(measure_network.time, "perf_counter", lambda: host.now_s)
-    return measure_network.measure(repeats=3)
+    monkeypatch.setattr(measurement.world, "create", lambda: host)
+    monkeypatch.setattr(measurement.time, "perf_counter", lambda: host.now_s)
+    return measurement.measure(repeats=3)
 
 
 @pytest.mark.parametrize("workers", [2, 3, 4, 8, 32])
@@ -78,13 +148,13 @@ def test_measured_workers_share_one_host_however_many_they_are(measured, workers
 
 def test_a_measured_network_is_read_as_it_was_written(measured, tmp_path):
     write_json(tmp_path / "network.json", plain(measured))
-    assert prepare.read_measured(tmp_path / "network.json") == measured
+    assert read_measured(tmp_path / "network.json") == measured
 
 
 def test_a_measurement_that_counts_hosts_is_not_taken(tmp_path):
     write_json(tmp_path / "network.json", plain(FLAT))
     with pytest.raises(UserError, match=r"network.json: workers_per_host: 1 is not allowed; allowed: null.*remove"):
-        prepare.read_measured(tmp_path / "network.json")
+        read_measured(tmp_path / "network.json")
 
 
 def test_a_study_may_put_all_workers_on_one_host():

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import launch_spoilt, write_cell
+from emulation_fixtures import seconds_of, timings
 from own_parts_fixtures import ADDING_UP, DENSE, LINES, SIGNS, cell_of, trained
 
 from strongscale.analysis.consistency import off_plan
@@ -20,6 +21,7 @@ from strongscale.settings import cells
 from strongscale.settings.config import Checkpoints, Study
 from strongscale.strategies.base import Strategy
 from strongscale.tasks.base import Task
+from strongscale.timing.steps import read_steps
 from strongscale.training import samples, setup
 from strongscale.training.run import train
 
@@ -70,12 +72,11 @@ def test_a_strategy_with_an_update_rule_of_its_own_is_one_file(own, tmp_path, ma
     kind = own("local.py", ADDING_UP)
     alone, sequential = make_cell("local", 1, kind=kind, name="alone"), make_cell("sequential", name="sequential")
     assert trained(alone)["final_validation_loss"] == trained(sequential)["final_validation_loss"]
-    calm = make_cell("local", 3, kind=kind, parameters={"steps": 3}, name="calm", network="gigabit", clock="emulated")
-    result = trained(calm)
-    assert result["parts"]["communication_s"] > 0
-    assert result["code"]["local.py"]
-    often = make_cell("local", 3, kind=kind, parameters={"steps": 1}, name="often", clock="emulated", network="gigabit")
-    assert trained(often)["parts"]["communication_s"] > 2 * result["parts"]["communication_s"]
+    calm = make_cell("local", 3, kind=kind, parameters={"steps": 3}, name="calm")
+    assert trained(calm)["code"]["local.py"]
+    often = make_cell("local", 3, kind=kind, parameters={"steps": 1}, name="often")
+    trained(often)
+    assert seconds_of(often).communication > 2 * seconds_of(calm).communication > 0
 
 
 def test_workers_of_their_own_go_on_from_a_checkpoint(own, run_cell, make_cell):
@@ -224,14 +225,18 @@ def test_an_update_rule_may_take_several_passes_and_updates_a_step(own, make_cel
     """Each worker goes through its shard by halves; the emulated clock prices both, and both updates."""
     text = ADDING_UP.replace(
         "losses[shards[worker]] = engine.take_gradient(own)\n                    engine.apply(len(own), plan.rate, self.states[worker])",
-        "for half in own.tensor_split(2):\n                        engine.take_gradient(half)\n                        engine.apply(len(half), plan.rate, self.states[worker])",
+        "for half, told in zip(own.tensor_split(2), losses[shards[worker]].tensor_split(2)):\n                        told.copy_(engine.take_gradient(half))\n                        engine.apply(len(half), plan.rate, self.states[worker])",
     ).replace(
         "tuple((shard.stop - shard.start,) for shard in shards), messages)",
         "tuple(tuple(len(half) for half in minibatch[shard].tensor_split(2)) for shard in shards), messages, num_updates=2)",
     )
-    assert "tensor_split(2):" in text
-    folder = make_cell("local", 2, kind=own("local.py", text), batch_size=16)
-    assert trained(folder)["parts"]["compute_s"] > 0
+    assert text.count("tensor_split(2)") == 3
+    folder = make_cell("local", 2, kind=own("local.py", text), batch_size=10, max_epochs=2)
+    assert trained(folder)["epochs"] == 2
+    steps = read_steps(folder / "steps.json")
+    assert {(kind.passes, kind.num_updates) for kind in steps.kinds} == {(((3, 2), (3, 2)), 2)}
+    step_s = timings().step_s(3) + timings().step_s(2)  # each with one update in it
+    assert seconds_of(folder).compute == pytest.approx(2 * 5 * step_s)
 
 
 def test_the_code_behind_a_run_is_all_that_its_own_files_use(own, make_cell):

@@ -190,6 +190,7 @@ def quick(tmp_path):
     study = config["studies"]["quick"]
     study["training"] |= {"learning_rate": 0.00105, "target": None, "max_epochs": 2}
     study["edge"]["epochs"] = 2
+    study |= {"seeds": [1], "share_trajectories": False}  # each cell a job
     folder = tmp_path / "quick"
     folder.mkdir()
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))

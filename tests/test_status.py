@@ -288,9 +288,17 @@ def test_a_cell_that_can_never_start_says_so(tmp_path):
     assert "the sequential run of seed 1 diverged, so it sets no target" in status_of(folder).words
 
 
-def test_a_cell_waits_for_the_measured_network(tmp_path):
+def test_no_cell_waits_for_a_network_that_only_seconds_are_made_of(tmp_path):
     _, folder = make_study(tmp_path / "results", clock="emulated", network="measured", max_ranks=1)
-    assert status_of(folder).words == "for the network's measurement"
+    assert status_of(folder).words == "to be started"
+
+
+def test_an_emulated_cell_whose_epochs_tell_no_seconds_shows_how_far_it_is(tmp_path):
+    _, folder = make_study(tmp_path / "results", clock="emulated", max_ranks=1)
+    life = Life(folder).locked(NOW - 9).beat(NOW, lived_s=30.0)
+    columns = "epoch,step,samples,learning_rate,training_loss,validation_loss,weights_hash"
+    life.write("epochs.csv", f"{columns}\n1,16,512,0.001,0.03,0.02,ab\n2,32,1024,0.001,0.02,0.01,cd\n3,48,15")
+    assert (status_of(folder).epoch, status_of(folder).validation_loss) == (2, 0.01)
 
 
 def test_a_cell_with_its_settings_waits_for_nothing_but_its_turn(tmp_path):

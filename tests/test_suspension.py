@@ -16,12 +16,10 @@ from conftest import environment, mostly_slow, mpi_command, rows
 from strongscale.distributed.world import World
 from strongscale.recovery import suspension
 from strongscale.recovery.suspension import PERIOD_S, Suspension, Watch
-from strongscale.settings.config import NETWORKS
 from strongscale.timing import stopwatch
-from strongscale.timing.clock import EmulatedClock, WallClock
+from strongscale.timing.clock import WallClock
 from strongscale.timing.stopwatch import GpuStopwatch, HostStopwatch, Lap
 from strongscale.training.run import train
-from strongscale.updates.base import Step
 
 # --- telling suspension from work
 
@@ -136,7 +134,7 @@ def test_the_wall_clock_leaves_out_a_suspension_within_a_step(seconds):
         found.watch.stood_s += 60.0
     with clock.communicating():
         seconds.s += 1.0
-    told = clock.end_epoch(World(), 1)
+    told = clock.now()
     assert (told.total, told.compute, told.communication) == (4.0, 3.0, 1.0)
 
 
@@ -150,7 +148,7 @@ def test_waiting_for_a_rank_that_was_suspended_is_no_communication(seconds):
         with clock.communicating():
             seconds.s += waited_s
     found.world.other_s = 60.0
-    told = clock.end_epoch(World(), 1)
+    told = clock.now()
     assert (told.total, told.compute, told.communication) == (7.0, 6.0, 1.0)
 
 
@@ -161,32 +159,6 @@ def test_what_was_suspended_before_the_clock_started_is_none_of_its(seconds):
     with clock.computing(4):
         seconds.s += 3.0
     assert clock.now().total == 3.0
-
-
-def emulated_clock(found):
-    return EmulatedClock(HostStopwatch(found.watch), NETWORKS["gigabit"], 1)
-
-
-def emulate(clock, seconds, *laps):
-    """The compute seconds of an epoch with so long steps; `(seconds, stood_s)` for one with a suspension inside."""
-    for lap in laps:
-        duration_s, stood_s = lap if isinstance(lap, tuple) else (lap, 0.0)
-        with clock.computing(4):
-            seconds.s += duration_s
-            clock.stopwatch._watch.stood_s += stood_s
-        for part in (clock.updating, clock.evaluating):
-            with part():
-                pass
-        clock.add(Step(torch.zeros(4), ((4,),), ()))
-    return clock.end_epoch(World(), 1).compute
-
-
-def test_a_step_with_a_suspension_inside_is_no_duration_for_the_emulated_clock(seconds):
-    assert emulate(emulated_clock(suspended()), seconds, (60.5, 60.2), 2.0) == 4.0
-
-
-def test_unless_there_is_no_other(seconds):
-    assert emulate(emulated_clock(suspended()), seconds, (60.5, 60.0)) == 0.5
 
 
 def test_a_gpus_lap_tells_the_suspension_inside(monkeypatch):

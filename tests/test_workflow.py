@@ -11,9 +11,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import ROOT, environment, mostly_slow
-from workflow_fixtures import ANALYSIS, CELLS, DATASET, TINY, jobs_of, plan, snakemake, write_config
+from workflow_fixtures import CELLS, DATASET, EMULATED, TINY, jobs_of, plan, snakemake, write_config
 
-CELL_FILES = {"cell.json", "epochs.csv", "result.json", "weights.safetensors", "train.log", "receipt.json"}
+CELL_FILES = {"cell.json", "epochs.csv", "result.json", "weights.safetensors"}
+CELL_FILES |= {"steps.json", "train.log", "receipt.json"}
 CSV_TABLES = ("cells", "edge", "where_time_goes")
 TABLES = ("time_to_target", "epochs_to_target", "samples_to_target", "table1", "table2")
 FIGURES = ("figure1", "figure2", "figure3", "figure4", "figure5", "efficiency", "edge", "parts")
@@ -59,24 +60,25 @@ def test_a_small_study_is_made_from_nothing_and_only_what_is_lost_again(tmp_path
     def shrink(config):
         config["datasets"]["tiny"]["phantom"] |= {"scans": 4, "nodules": 24, "subsets": 1}
         config["datasets"]["tiny"]["num_validation"] = 6
-        study = {"network": "gigabit", "workers": [1, 2], "seeds": [1], "strategies": {"strong": {}}}
+        study = {"network": "gigabit", "workers": [1, 2], "seeds": [1], "strategies": {"strong": {}, "weak": {}}}
         config["studies"] = {"tiny": config["studies"]["tiny"] | study | {"edge": {"rates": []}}}
         config["studies"]["tiny"]["training"]["learning_rate"] = 0.001
 
     write_config(tmp_path, shrink)
-    cells = {"sequential/01workers/seed1", "strong/02workers/seed1"}
+    cells = {"sequential/01workers/seed1", "weak/02workers/seed1"}
 
     assert jobs_of(snakemake(tmp_path)).trained == cells
 
     made = tmp_path / "results" / "tiny"
     promised = ("claims.md", "tables/table1.csv", "figures/figure2.png", "nodules/montage.png", "reconstructions.npz")
+    promised += ("tables/machines.csv", "figures/machines.png", "clock.json", "cells/strong/02workers/seed1/clock.json")
     assert missing_files(made, promised) == []
     assert missing_files(tmp_path / DATASET, ["ledger.csv", "cubes.npy", "quality/quality.html"]) == []
     assert plan(tmp_path).outputs == {}
-    (made / "cells/strong/02workers/seed1/result.json").unlink()
+    (made / "cells/weak/02workers/seed1/result.json").unlink()
     planned = plan(tmp_path)
-    assert planned.trained == {"strong/02workers/seed1"}
-    assert planned.rules == {"train"} | ANALYSIS
+    assert planned.trained == {"weak/02workers/seed1"}
+    assert planned.rules == {"train"} | EMULATED
 
 
 # --- a whole study
@@ -146,10 +148,14 @@ def test_wall_clock_cells_run_on_a_rank_a_worker(finished):
 
 def test_the_network_is_measured(finished):
     network = json.loads((finished.folder / "results" / "tiny" / "network.json").read_text())
-    assert all(math.isfinite(value) and value > 0 for name, value in network.items() if name != "workers_per_host")
+    assert all(
+        math.isfinite(value) and value > 0
+        for name, value in network.items()
+        if name not in ("workers_per_host", "all_reduce")
+    )
     assert network["workers_per_host"] is None
-    cell = finished.folder / "results" / "tiny" / "cells" / "strong" / "02workers" / "seed1" / "cell.json"
-    assert json.loads(cell.read_text())["network"] == network
+    (clock,) = (finished.folder / "results" / "tiny" / "cells" / "weak" / "02workers").glob("seed1/clock.json")
+    assert json.loads(clock.read_text())["network"] == "measured"
 
 
 def test_the_clock_check_compares_both_clocks(finished):
@@ -240,19 +246,27 @@ def test_a_key_that_stands_twice_is_refused_in_one_line_with_its_place(tmp_path)
 def test_pilots_find_the_rate_and_set_the_target_before_any_other_cell(tmp_path):
     target = "{sequential_epochs: 2, pilots: [11, 12]}"
     (tmp_path / "tiny.yaml").write_text(TINY.replace("{sequential_epochs: 8}", target))
-    planned = plan(tmp_path, "results/tiny/cells/strong/02workers/seed1/receipt.json")
+    planned = plan(tmp_path, "results/tiny/cells/weak/02workers/seed1/receipt.json")
     tries = {f"rate_{rate}/01workers/seed{seed}" for rate in ("0.001", "0.003") for seed in (11, 12)}
-    assert planned.trained == {*tries, "strong/02workers/seed1"}
+    assert planned.trained == {*tries, "weak/02workers/seed1"}
     assert {"edge", "target"} <= planned.rules
 
 
 WRONG_CELLS = {
     "nope/02workers/seed1": "weak/02workers 03workers",
-    "strong/99workers/seed1": "strong/02workers 03workers",
-    "strong/02workers/seed9": "each with seed1 seed2",
-    "strong/2workers/seed1": "strong/02workers 03workers",
+    "weak/99workers/seed1": "weak/02workers 03workers",
+    "weak/02workers/seed9": "each with seed1 seed2",
+    "weak/2workers/seed1": "weak/02workers 03workers",
     "rate_abc/01workers/seed1": "rate_0.001/01workers; rate_0.003/01workers",
 }
+
+
+def test_a_cell_that_shares_a_trajectory_is_no_run_of_its_own(tmp_path):
+    write_config(tmp_path)
+    process = snakemake(tmp_path, "results/tiny/cells/strong/02workers/seed1/receipt.json")
+    assert process.returncode != 0
+    assert "shares the sequential run's trajectory (share_trajectories)" in process.stdout.splitlines()[-1]
+    assert "Traceback" not in process.stdout
 
 
 @pytest.mark.parametrize("cell", mostly_slow(*WRONG_CELLS))

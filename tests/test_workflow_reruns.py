@@ -16,6 +16,7 @@ from workflow_fixtures import (
     ANALYSIS,
     CELLS,
     DATASET,
+    EMULATED,
     SCALED,
     SEEDS,
     command,
@@ -27,7 +28,8 @@ from workflow_fixtures import (
 )
 
 FROM_LEDGER = {"ledger", "totals", "losses"}
-FROM_DATASET = {"dataset", "quality", "study", "cell", "train", "edge", "reconstructions", "new_nodules"} | ANALYSIS
+FROM_DATASET = {"dataset", "quality", "study", "cell", "train", "edge", "reconstructions", "new_nodules"}
+FROM_DATASET |= {"timings"} | EMULATED
 
 
 @pytest.mark.parametrize("study", ["tiny", "tiny_wall"])
@@ -41,7 +43,7 @@ def test_a_lost_result_trains_its_cell_alone(work):
     (work / "results/tiny/cells/weak/02workers/seed1/result.json").unlink()
     planned = plan(work)
     assert planned.trained == {"weak/02workers/seed1"}
-    assert planned.rules == {"train"} | ANALYSIS
+    assert planned.rules == {"train"} | EMULATED
 
 
 def test_a_strategys_setting_trains_its_cells_alone(plan_changed):
@@ -50,7 +52,7 @@ def test_a_strategys_setting_trains_its_cells_alone(plan_changed):
 
     planned = plan_changed(lengthen)
     assert planned.trained == planned.prepared == {cell for cell in SCALED if cell.startswith("warmup10")}
-    assert planned.rules == {"study", "cell", "train"} | ANALYSIS
+    assert planned.rules == {"study", "cell", "train"} | EMULATED
 
 
 def test_another_strategy_trains_its_cells_alone(plan_changed):
@@ -59,7 +61,7 @@ def test_another_strategy_trains_its_cells_alone(plan_changed):
 
     planned = plan_changed(add)
     assert planned.trained == {f"linear/02workers/{seed}" for seed in SEEDS}
-    assert planned.rules == {"study", "cell", "train"} | ANALYSIS
+    assert planned.rules == {"study", "cell", "train"} | EMULATED
 
 
 def test_another_number_of_workers_trains_its_cells_alone(plan_changed):
@@ -67,8 +69,8 @@ def test_another_number_of_workers_trains_its_cells_alone(plan_changed):
         config["studies"]["tiny"]["workers"].append(4)
 
     planned = plan_changed(add)
-    assert planned.trained == {f"{strategy}/04workers/{seed}" for strategy in ("strong", "weak") for seed in SEEDS}
-    assert planned.rules == {"study", "cell", "train"} | ANALYSIS
+    assert planned.trained == {f"weak/04workers/{seed}" for seed in SEEDS}  # strong scaling is the sequential run
+    assert planned.rules == {"study", "cell", "train", "timings"} | EMULATED
 
 
 def test_another_seed_trains_its_cells_alone(plan_changed):
@@ -86,7 +88,7 @@ def test_more_epochs_leave_the_edge_and_the_sequential_run_alone(plan_changed):
 
     planned = plan_changed(prolong)
     assert planned.trained == planned.prepared == SCALED
-    assert planned.rules == {"study", "cell", "train"} | ANALYSIS
+    assert planned.rules == {"study", "cell", "train"} | EMULATED
 
 
 def test_other_voxels_leave_the_scans_alone(plan_changed):
@@ -135,7 +137,7 @@ def test_other_new_nodules_train_nothing(plan_changed):
     def draw(config):
         config["studies"]["tiny"]["new_nodules"]["seed"] = 2
 
-    assert plan_changed(draw).rules == {"study", "new_nodules"} | ANALYSIS
+    assert plan_changed(draw).rules == {"study", "new_nodules"} | EMULATED
 
 
 def test_a_lost_quality_page_is_made_again_alone(work):
@@ -149,7 +151,11 @@ def test_a_lost_quality_page_is_made_again_alone(work):
 def owned(work):
     """All that dear rules have made, none of which Snakemake is told of, and when it was written."""
     results = work / "results"
-    cells = (path for name in ("epochs.csv", "weights.safetensors", "result.json") for path in results.rglob(name))
+    cells = (
+        path
+        for name in ("epochs.csv", "steps.json", "weights.safetensors", "result.json")
+        for path in results.rglob(name)
+    )
     data = (
         path for name in ("scans/subset*/*", "cubes/*", "*.npy", "dataset.json") for path in (work / DATASET).glob(name)
     )
@@ -159,10 +165,15 @@ def owned(work):
 
 def test_a_second_job_of_any_dear_rule_deletes_and_makes_nothing(work):
     before = owned(work)
-    rules = ["phantom_scans", "cubes", "dataset", "network", "train", "reconstructions"]
-    receipt = "results/tiny/cells/sequential/01workers/seed1/receipt.json"
+    rules = ["phantom_scans", "cubes", "dataset", "network", "timings", "train", "reconstructions"]
+    cell = work / "results/tiny/cells/sequential/01workers/seed1/receipt.json"
+    receipts = [
+        cell,
+        *(work / "results/timings/receipts").glob("*.json"),
+        *(work / "results/tiny/receipts").glob("*.json"),
+    ]
 
-    again = jobs_of(snakemake(work, "results/tiny/receipts/reconstructions.json", receipt, "--forcerun", *rules))
+    again = jobs_of(snakemake(work, *(path.relative_to(work) for path in receipts), "--forcerun", *rules))
 
     assert set(rules) <= again.rules
     assert owned(work) == before
@@ -236,7 +247,7 @@ def test_a_lost_target_is_planned_whatever_was_touched_and_changed(work, touched
 def add_long_study(config):
     """A study long enough to be killed in the middle, on the same data set."""
     study = copy.deepcopy(config["studies"]["tiny"])
-    study |= {"network": "gigabit", "workers": [1, 2], "seeds": [1], "strategies": {"strong": {}}}
+    study |= {"network": "gigabit", "workers": [1, 2], "seeds": [1], "strategies": {"weak": {}}}
     study["training"] |= {"target": None, "max_epochs": 100, "collapse": {"stop": False}}
     config["studies"]["long"] = study
 
@@ -270,7 +281,7 @@ def test_a_killed_study_continues(work):
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    while num_epochs(cells / "sequential") + num_epochs(cells / "strong") < 2:
+    while num_epochs(cells / "sequential") + num_epochs(cells / "weak") < 2:
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=0.05)
             pytest.fail("the study ended before it could be killed")
@@ -281,11 +292,11 @@ def test_a_killed_study_continues(work):
     assert snakemake(work, target, "--unlock").returncode == 0
     continued = jobs_of(snakemake(work, target))
 
-    assert "strong/02workers/seed1" in continued.trained
+    assert "weak/02workers/seed1" in continued.trained
     assert not {cell for cell in continued.trained if cell.startswith("rate_")}
     assert {path: fingerprint(path) for path in done} == done
     assert (work / target).is_file()
-    for cell in ("sequential/01workers/seed1", "strong/02workers/seed1"):
+    for cell in ("sequential/01workers/seed1", "weak/02workers/seed1"):
         assert pd.read_csv(cells / cell / "epochs.csv")["epoch"].tolist() == list(range(1, 101))
     assert plan(work, target).outputs == {}
 

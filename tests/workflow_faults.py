@@ -19,6 +19,7 @@ studies:
   faults:
     dataset: faults
     clock: emulated
+    share_trajectories: false # the cell that is disturbed is trained by itself
     max_ranks: 2
     strategies: {strong: {}}
     workers: [1, 2]

@@ -54,12 +54,13 @@ studies:
     edge: {rates: []}
 """
 SEEDS = ("seed1", "seed2")
-LINES = ("strong/02workers", "strong/03workers", "weak/02workers", "weak/03workers", "warmup10/03workers")
+LINES = ("weak/02workers", "weak/03workers", "warmup10/03workers")  # strong scaling is the sequential run
 SCALED = {f"{line}/{seed}" for line in LINES for seed in SEEDS}
 SEQUENTIAL = {f"sequential/01workers/{seed}" for seed in SEEDS}
 EDGE = {f"rate_{rate}/01workers/{seed}" for rate in ("0.001", "0.003") for seed in SEEDS}
 CELLS = SCALED | SEQUENTIAL | EDGE
 ANALYSIS = {"tables", "speedup", "claims", "figures"}
+EMULATED = ANALYSIS | {"clock", "machines"}
 DATASET = "results/datasets/tiny"
 
 

@@ -6,6 +6,8 @@ localrules:
     speedup,
     claims,
     figures,
+    clock,
+    machines,
     clock_check,
     readings,
 
@@ -74,6 +76,7 @@ rule claims:
     """Take all results of a study; make the verdicts on the paper's ten claims."""
     input:
         code=ANALYSIS_CODE,
+        proof=proof_beside,
         study="results/{study}/study.json",
         results=all_trained,
     output:
@@ -126,6 +129,59 @@ rule figures:
         figures=list(FIGURES),
     shell:
         "python -m strongscale.analysis.figures --study {params.folder:q} {params.figures} 2> {log:q}"
+
+
+rule clock:
+    """Take a study's trajectories, timings and network; make the emulated seconds of each cell, in the cells' folders."""
+    input:
+        code=ANALYSIS_CODE,
+        study="results/{study}/study.json",
+        results=all_trained,
+    output:
+        "results/{study}/clock.json",
+    log:
+        "results/{study}/logs/clock.log",
+    retries: 0
+    conda:
+        "../../envs/analyse.yaml"
+    params:
+        folder=study_folder,
+        clock=clock_in_words,
+    shell:
+        "python -m strongscale.analysis.cell_clocks --study {params.folder:q} --output {output:q} 2> {log:q}"
+
+
+rule machines:
+    """Take a study's trajectories; make its seconds on other devices and networks, and where which strategy is right."""
+    input:
+        code=ANALYSIS_CODE,
+        study="results/{study}/study.json",
+        results=all_trained,
+    output:
+        multiext("results/{study}/tables/machines", ".csv", ".md", ".tex"),
+        expand("results/{{study}}/figures/machines.{form}", form=["svg", "pdf"]),
+        table=report(
+            "results/{study}/tables/machines.html",
+            caption="../report/machines.rst",
+            category="Tables",
+            labels={"table": "Other machines"},
+        ),
+        figure=report(
+            "results/{study}/figures/machines.png",
+            caption="../report/machines.rst",
+            category="Figures",
+            labels={"figure": "When is strong scaling right?"},
+        ),
+    log:
+        "results/{study}/logs/machines.log",
+    retries: 0
+    conda:
+        "../../envs/analyse.yaml"
+    params:
+        folder=study_folder,
+        clock=clock_in_words,
+    shell:
+        "python -m strongscale.analysis.machines --study {params.folder:q} 2> {log:q}"
 
 
 rule new_nodules:

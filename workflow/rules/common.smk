@@ -8,7 +8,7 @@ from dataclasses import replace
 from strongscale.common import parts
 from strongscale.common.schema import plain
 from strongscale.jobs import receipts, request
-from strongscale.settings import cells
+from strongscale.settings import cells, timed
 from strongscale.settings.config import SEQUENTIAL, WHOLE, Expected, SequentialEpochs
 
 PACKAGE = str(BASE / "workflow")
@@ -20,7 +20,11 @@ def code_of(package):
     return [f"{CODE}/{package}/{path.name}" for path in sorted(Path(CODE, package).glob("*.py"))]
 
 
-ANALYSIS_CODE = [*code_of("analysis"), f"{CODE}/common/output.py", f"{CODE}/common/style.py"]
+ANALYSIS_CODE = [
+    *code_of("analysis"),
+    *(f"{CODE}/timing/{name}.py" for name in ("emulation", "network", "steps", "timings")),
+    *(f"{CODE}/{name}.py" for name in ("common/output", "common/style", "settings/timed")),
+]
 QUALITY_CODE = code_of("data/quality")
 # In every command, after a conda environment's activation; not in params, so that moving the project reruns nothing.
 shell.prefix(f"{request.prelude(SITE) if workflow.remote_exec else ''}export PYTHONPATH={shlex.quote(PACKAGE)}; ")
@@ -43,6 +47,8 @@ READABLE_TABLES = {
     "samples_to_target": "Samples to target",
     "table1": "Table I: strong scaling",
     "table2": "Table II: weak scaling",
+    "timings": "One worker's seconds",
+    "stragglers": "Were workers not equally fast",
 }
 
 
@@ -78,6 +84,15 @@ def cell_of(wildcards):
     named, known = CELL.format(**wildcards), cells_of(wildcards.study)
     if cell not in known or named != f"results/{cell.folder}":
         allowed = cells.folders_in_words(sorted(known))
+        study = CONFIG.studies[wildcards.study]
+        if wildcards.strategy in study.strategies and cells.follows_sequential(study, wildcards.strategy):
+            sys.exit(
+                f"{named}: shares the sequential run's trajectory (share_trajectories); ask for results/{wildcards.study}/clock.json"
+            )
+        if study.trajectories:
+            sys.exit(
+                f"{named}: study {wildcards.study} trains nothing; its runs are those of study {study.trajectories}"
+            )
         sys.exit(f"{named}: no cell of study {wildcards.study}; allowed: {allowed}")
     return cell
 

@@ -66,7 +66,32 @@ rule network:
         folder=study_folder,
     shell:
         "python -m strongscale.jobs.once {output:q} --makes {params.folder:q}/network.json"
-        " --run timing.measure_network --output {params.folder:q}/network.json 2> {log:q}"
+        " --run measurement.network --output {params.folder:q}/network.json 2> {log:q}"
+
+
+rule timings:
+    """Take a model and its samples; measure one worker's seconds on this machine, alone on it, for every study that needs them."""
+    input:
+        timed_samples,
+        timed_files,
+    output:
+        "results/timings/receipts/{work}.json",
+    log:
+        "results/timings/{work}/timings.log",
+    conda:
+        "../../envs/train.yaml"
+    threads: all_cores
+    resources:
+        **job_resources(timed_job),
+    params:
+        settings=timed_settings,
+        dataset=timed_dataset,
+        minibatches=timed_minibatches,
+        made="results/timings/{work}/timings.json",
+    shell:
+        "python -m strongscale.jobs.once {output:q} --inputs {input:q} --makes {params.made:q}"
+        " --run measurement.timings --settings {params.settings:q} --dataset {params.dataset:q}"
+        " --minibatches {params.minibatches:q} --output {params.made:q} 2> {log:q}"
 
 
 rule cell:

@@ -3,19 +3,33 @@
 
 def reconstructions(wildcards):
     """The receipt of a study's reconstructions, which only autoencoders make."""
-    is_made = study_of(wildcards).task.kind == "autoencoding"
+    study = study_of(wildcards)
+    is_made = study.task.kind == "autoencoding" and not study.trajectories
     return [f"results/{wildcards.study}/receipts/reconstructions.json"] if is_made else []
 
 
 def all_trained(wildcards):
-    """The receipts of all cells of a study."""
-    return [trained(cell) for cell in cells.all_cells(wildcards.study, study_of(wildcards))]
+    """The receipts of all cells of a study, and what their seconds are made of."""
+    return all_made(wildcards.study, study_of(wildcards))
+
+
+def all_made(name, study):
+    """The same, of a study by name; one that takes another's trajectories needs that one's settings too."""
+    others = [f"results/{study.trajectories}/study.json"] if study.trajectories else []
+    return [*(trained(cell) for cell in cells.all_cells(name, study)), *others, *clock_sources(name, study)]
+
+
+def proof_beside(wildcards):
+    """The proof of exactness, where it was made: claim 2 cites it."""
+    study_of(wildcards)
+    proof = "results/exactness/tables/exactness.csv"
+    return [proof] if Path(proof).exists() else []
 
 
 def other_clock_trained(wildcards):
     """The receipts of all cells of the study on the other clock."""
     other = study_of(wildcards).compare_clock_with
-    return [trained(cell) for cell in cells.all_cells(other, CONFIG.studies[other])]
+    return all_made(other, CONFIG.studies[other])
 
 
 def other_clock_study(wildcards):
@@ -34,7 +48,11 @@ def clock_in_words(wildcards):
     if study.clock == "wall":
         return "wall clock: measured seconds of real ranks"
     network = study.network if isinstance(study.network, str) else "custom"
-    return f"emulated clock: measured compute, modelled network ({network})"
+    timings = "measured timings"
+    if study.timings and timed.path_of(study.timings).exists():
+        origin = json.loads(timed.path_of(study.timings).read_text(encoding="utf-8")).get("origin")
+        timings = f"{origin} timings ({study.timings})"
+    return f"emulated clock: {timings}, modelled network ({network})"
 
 
 def readings():
@@ -67,11 +85,15 @@ def study_artifacts(name):
     folder = f"results/{name}"
     study = study_named(name)
     files = [f"{folder}/tables/cells.csv", f"{folder}/tables/speedup_law.csv", f"{folder}/claims.csv"]
-    files += [trained(cell) for cell in cells.all_cells(name, study)]
+    files += [made for made in all_made(name, study) if made.startswith("results/")]
     files += expand(f"{folder}/figures/{{figure}}.png", figure=FIGURES)
+    if study.clock == "emulated":
+        files += [f"{folder}/clock.json", f"{folder}/tables/machines.csv"]
     if study.task.takes_nodules:
         dataset = f"results/datasets/{study.dataset}"
         files += [f"{dataset}/quality/quality.html", f"{dataset}/losses.json"]
+    if study.trajectories:
+        return files
     if study.task.kind == "autoencoding" and study.model.kind == "deepdensity" and study.model.dimensions == 3:
         files.append(f"{folder}/nodules/montage.png")  # others may have nothing to draw nodules from
     if study.compare_clock_with:

@@ -51,7 +51,14 @@ def result_file(cell):
 
 def cell_settings(wildcards):
     """The part of the study's settings that this cell depends on: a change elsewhere doesn't rerun it."""
-    return as_json(cells.own_part(study_of(wildcards), wildcards.strategy))
+    study_of(wildcards)
+    return line_settings(wildcards.study, wildcards.strategy)
+
+
+@functools.cache
+def line_settings(name, line):
+    """The same for all cells of a line."""
+    return as_json(cells.own_part(CONFIG.studies[name], line))
 
 
 def sources_of_settings(wildcards):
@@ -66,8 +73,6 @@ def sources_of_settings(wildcards):
     elif isinstance(study.training.target, SequentialEpochs) and not is_edge and cell.strategy != SEQUENTIAL:
         sequential = cells.Cell(cell.study, SEQUENTIAL, 1, cell.seed)
         found["sequential"] = (trained(sequential), result_file(sequential))
-    if study.clock == "emulated" and study.network == "measured":
-        found["network"] = (f"results/{cell.study}/receipts/network.json", f"results/{cell.study}/network.json")
     return found
 
 
@@ -80,6 +85,87 @@ def options_from_runs(wildcards):
     """These as command-line options."""
     found = sources_of_settings(wildcards)
     return " ".join(f"--{name.replace('_', '-')} {shlex.quote(path)}" for name, (_, path) in found.items())
+
+
+def timed_lines(name, study):
+    """The lines of a study whose seconds are computed."""
+    return list(dict.fromkeys([*study.strategies, *(cell.strategy for cell in cells.edge_cells(name, study))]))
+
+
+@functools.cache
+def timed_works():
+    """What must be timed on this machine for all studies together: by its name, in which studies and lines it is needed."""
+    works = {}
+    for name, study in CONFIG.studies.items():
+        names = {}
+        for line in timed_lines(name, study) if study.clock == "emulated" and not study.timings else []:
+            optimizer = json.dumps(plain(timed.optimizer_of(study, line)))
+            names.setdefault(optimizer, timed.name_of(study, line))
+            works.setdefault(names[optimizer], []).append((name, line))
+    return works
+
+
+def timed_first(wildcards):
+    """The first study and line that need these timings."""
+    if wildcards.work not in timed_works():
+        sys.exit(f"results/timings/{wildcards.work}: no study needs it; allowed: {', '.join(timed_works())}")
+    name, line = timed_works()[wildcards.work][0]
+    study_named(name)
+    return name, CONFIG.studies[name], line
+
+
+def timed_settings(wildcards):
+    """The settings that these seconds depend on."""
+    _, study, line = timed_first(wildcards)
+    return as_json(timed.own_part(study, line))
+
+
+def timed_files(wildcards):
+    """The user's own files that these seconds depend on: a change of one has them measured again."""
+    _, study, line = timed_first(wildcards)
+    return list(parts.digests([type(study.task), type(study.model), type(timed.optimizer_of(study, line))]))
+
+
+def timed_samples(wildcards):
+    """The samples that are taken: their receipt."""
+    name, study, _ = timed_first(wildcards)
+    is_dataset = study.task.takes_nodules
+    return dataset_receipt(study.dataset, "dataset") if is_dataset else f"results/{name}/receipts/samples.json"
+
+
+def timed_dataset(wildcards):
+    """The description of those."""
+    name, study, _ = timed_first(wildcards)
+    return f"results/{cells.samples_folder(name, study)}/dataset.json"
+
+
+def timed_minibatches(wildcards):
+    """The minibatches of all studies that need these timings, as SAMPLES:WORKERS."""
+    _, study, line = timed_first(wildcards)
+    return [f"{samples}:{workers}" for samples, workers in sorted(timed.minibatches(study, line))]
+
+
+def timed_job(wildcards, attempt):
+    """The job that takes the time: what a cell of one rank asks for."""
+    _, study, _ = timed_first(wildcards)
+    return training_job(study, 1, attempt)
+
+
+def clock_sources(name, study):
+    """What a study's seconds are made of besides its trajectories: timings and network."""
+    if study.clock == "wall":
+        return []
+    if study.timings:
+        path = timed.path_of(study.timings)
+        if not path.exists():
+            sys.exit(
+                f"config: studies.{name}.timings: {path}: no such file; allowed: {', '.join(timed.shipped())}, or a file"
+            )
+        found = [str(path)]
+    else:
+        works = {work for work, needed in timed_works().items() if any(one == name for one, _ in needed)}
+        found = [f"results/timings/receipts/{work}.json" for work in sorted(works)]
+    return found + ([f"results/{name}/receipts/network.json"] if study.network == "measured" else [])
 
 
 def cell_ranks(wildcards):

@@ -95,14 +95,14 @@ def _work(runs: StudyRuns) -> tuple[object, ...]:
 
 def compare(wall: StudyRuns, emulated: StudyRuns) -> list[Comparison]:
     """The runs of both studies' matrices, the sequential run once a seed."""
-    others = {(run.cell.strategy, run.workers, run.seed): run for run in emulated.matrix}
+    others = {(run.stands_as, run.workers, run.seed): run for run in emulated.matrix}
     found = {}
     for run in wall.matrix:
-        key = (run.cell.strategy, run.workers, run.seed)
+        key = (run.stands_as, run.workers, run.seed)
         other = others.get(key)
         if other is None or key in found or not min(run.result.epochs, other.result.epochs):
             continue
-        if wall.study.strategy(run.cell.strategy) == emulated.study.strategy(run.cell.strategy):
+        if wall.study.strategy(run.stands_as) == emulated.study.strategy(run.stands_as):
             found[key] = _compare_runs(wall, run, emulated, other)
     return [found[key] for key in sorted(found)]
 
@@ -110,7 +110,7 @@ def compare(wall: StudyRuns, emulated: StudyRuns) -> list[Comparison]:
 def _compare_runs(wall: StudyRuns, run: Run, emulated: StudyRuns, other: Run) -> Comparison:
     epochs = min(run.result.epochs, other.result.epochs)
     return Comparison(
-        strategy=run.cell.strategy,
+        strategy=run.stands_as,
         workers=run.workers,
         seed=run.seed,
         epochs=epochs,

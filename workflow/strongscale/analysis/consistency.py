@@ -53,12 +53,16 @@ def _impossible(result: Result) -> Iterator[str]:
         value = getattr(result, name, None)
         if value is not None and (value < 0 or (value == 0 and name in POSITIVE)):
             yield f"{name} is {value}, allowed: {'above' if name in POSITIVE else 'at least'} 0"
-    if sorted(result.parts) != sorted(PARTS):
+    if result.clock == "wall" and sorted(result.parts) != sorted(PARTS):
         yield f"parts: {', '.join(result.parts)}, needed: {', '.join(PARTS)}"
     if not result.hosts:
         yield "hosts: none"
     texts = {"device": result.device, "started_at": result.started_at, "settings_hash": result.settings_hash}
-    texts |= {name: value for name in ("git_commit", "code_hash") if (value := getattr(result, name)) is not None}
+    texts |= {
+        name: value
+        for name in ("git_commit", "code_hash", "trajectory")
+        if (value := getattr(result, name)) is not None
+    }
     texts |= {f"hosts[{number}]": host for number, host in enumerate(result.hosts)}
     texts |= {f"versions.{name}": version for name, version in result.versions.items()}
     texts |= {f"code.{name}": digest for name, digest in result.code.items()}
@@ -70,7 +74,7 @@ def _impossible(result: Result) -> Iterator[str]:
 
 def _against_cell(settings: CellSettings, strategy: Strategy, result: Result) -> Iterator[str]:
     training = settings.training
-    wanted: dict[str, Any] = {"network": settings.network_name, "learning_rate": training.learning_rate}
+    wanted: dict[str, Any] = {"learning_rate": training.learning_rate}
     if not isinstance(training.target, SequentialEpochs):
         wanted["target_loss"] = training.target
     if result.num_training is not None and not strategy.reads_statistics:  # results of earlier versions tell neither
@@ -89,15 +93,18 @@ def _against_epochs(result: Result, epochs: pd.DataFrame) -> Iterator[str]:
         yield f"epochs {result.epochs}, but epochs.csv has {len(epochs)}"
     last = epochs.iloc[-1]
     finite = epochs["validation_loss"][np.isfinite(epochs["validation_loss"])]
-    wanted = {
-        "time_s": last["time_s"],
+    wanted: dict[str, Any] = {
         "best_validation_loss": finite.min() if len(finite) else None,
         "final_validation_loss": last["validation_loss"] if math.isfinite(last["validation_loss"]) else None,
     }
     if result.num_training is not None:
         wanted["num_training"] = epochs["samples"].iloc[0]
-    own = {name: getattr(result, name) for name in wanted} | {f"parts.{part}": result.parts.get(part) for part in PARTS}
-    wanted |= {f"parts.{part}": last[part] for part in PARTS}
+    if "time_s" in epochs:
+        wanted["time_s"] = last["time_s"]
+    own = {name: getattr(result, name) for name in wanted}
+    if "time_s" in epochs:
+        own |= {f"parts.{part}": result.parts.get(part) for part in PARTS}
+        wanted |= {f"parts.{part}": last[part] for part in PARTS}
     for name, value in wanted.items():
         if own[name] != value:
             yield f"{name} {own[name]}, but epochs.csv says {value}"
@@ -137,7 +144,7 @@ def _against_target(settings: CellSettings, result: Result, epochs: pd.DataFrame
     if result.constant_loss is not None and row["validation_loss"] >= result.constant_loss:
         yield f"converged at {row['validation_loss']}, but a constant output has {result.constant_loss}"
     for name, column in TO_TARGET.items():
-        if getattr(result, name) != row[column]:
+        if column in row and getattr(result, name) != row[column]:
             yield f"{name} {getattr(result, name)}, but epochs.csv says {row[column]:.12g}"
 
 

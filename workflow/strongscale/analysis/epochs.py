@@ -3,7 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +14,19 @@ from strongscale.common.errors import UserError
 COUNTS = ("epoch", "step", "samples")
 LOSSES = ("training_loss", "validation_loss")
 PARTS = ("compute_s", "communication_s", "evaluation_s")
-EPOCH_COLUMNS = [*COUNTS, "learning_rate", *LOSSES, "time_s", *PARTS]
+TIMES = ("time_s", *PARTS)
+"""On the wall clock only: an emulated cell's are computed from its steps."""
+UNTIMED = [*COUNTS, "learning_rate", *LOSSES]
 LARGEST_COUNT = 2**53
 CLOCKS_DIFFER = 1.01  # a GPU times the parts by its own clock, the host the whole
 AGAIN = "remove the folder and run it again"
 
 
-def read_epochs(path: Path) -> pd.DataFrame:
+def read_epochs(path: Path, *, timed: bool) -> pd.DataFrame:
     """The epochs of a run, in order; anything but that is a `UserError`."""
+    columns = [*UNTIMED, *(TIMES if timed else ())]
     try:
-        table = _parse(path.read_bytes().decode("utf-8"))
+        table = _parse(path.read_bytes().decode("utf-8"), columns)
         problem = next(_problems(table), None)
     except FileNotFoundError:
         problem = "no such file"
@@ -36,10 +39,10 @@ def read_epochs(path: Path) -> pd.DataFrame:
     return table
 
 
-def _parse(text: str) -> pd.DataFrame:
+def _parse(text: str, wanted: Sequence[str]) -> pd.DataFrame:
     lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     header, rows = (lines[0], lines[1:]) if lines else ([], [])
-    for column in EPOCH_COLUMNS:
+    for column in wanted:
         if header.count(column) != 1:
             raise ValueError(f"{'two columns' if column in header else 'no column'} {column}")
     if not text.endswith("\n"):
@@ -48,8 +51,8 @@ def _parse(text: str) -> pd.DataFrame:
         if len(row) != len(header):
             raise ValueError(f"row {number} has {len(row)} values, the header {len(header)}")
     columns = dict(zip(header, zip(*rows, strict=True), strict=True)) if rows else {}
-    kinds = {column: _count if column in COUNTS else float for column in EPOCH_COLUMNS}
-    return pd.DataFrame({column: list(map(kinds[column], columns.get(column, ()))) for column in EPOCH_COLUMNS})
+    kinds = {column: _count if column in COUNTS else float for column in wanted}
+    return pd.DataFrame({column: list(map(kinds[column], columns.get(column, ()))) for column in wanted})
 
 
 def _count(text: str) -> int:
@@ -64,7 +67,7 @@ def _problems(table: pd.DataFrame) -> Iterator[str]:
     if table.empty:
         yield "no epochs"
         return
-    numbers = {column: table[column].to_numpy(dtype=float) for column in EPOCH_COLUMNS}
+    numbers = {str(column): table[column].to_numpy(dtype=float) for column in table}
     every = np.arange(1, len(table) + 1)
     yield from _where(numbers["epoch"] != every, "the epochs aren't 1, 2, 3, ...", numbers["epoch"])
     yield from _where(np.diff(numbers["step"], prepend=0) <= 0, "step doesn't rise", numbers["step"])
@@ -73,13 +76,17 @@ def _problems(table: pd.DataFrame) -> Iterator[str]:
         "samples doesn't rise by one data set an epoch",
         numbers["samples"],
     )
-    for column in EPOCH_COLUMNS:
-        values = numbers[column]
+    for column, values in numbers.items():
         allowed = np.isfinite(values) & (values >= 0)
         if column in LOSSES:  # the epoch in which a run's loss is no longer finite is its last
             allowed[-1] |= np.isnan(values[-1]) or values[-1] == math.inf
         yield from _where(~allowed, f"{column} is negative or not a number", values)
     yield from _where(numbers["learning_rate"] <= 0, "learning_rate isn't positive", numbers["learning_rate"])
+    if "time_s" in numbers:
+        yield from _times(numbers)
+
+
+def _times(numbers: dict[str, np.ndarray]) -> Iterator[str]:
     yield from _where(np.diff(numbers["time_s"], prepend=0) <= 0, "time_s doesn't rise", numbers["time_s"])
     for part in PARTS:
         yield from _where(np.diff(numbers[part], prepend=0) < 0, f"{part} falls", numbers[part])

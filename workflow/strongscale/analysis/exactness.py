@@ -53,7 +53,7 @@ def settings_of(case: Case, study: Study, name: str, folder: Path, dataset: Path
     """Strong scaling with the study's training, on the case's clock, workers and ranks."""
     strong = replace(study, strategies={"strong": StrategyEntry()}, clock=case.clock, max_ranks=None)
     cell = Cell(name, "strong", case.workers, study.seeds[0])
-    return replace(prepare.resolve(strong, cell, folder=folder, dataset=dataset), ranks=case.ranks)
+    return replace(prepare.resolve(strong, cell, folder=folder, dataset=dataset), ranks=case.ranks, trajectories=None)
 
 
 def write_case(options: argparse.Namespace) -> None:
@@ -75,7 +75,8 @@ def measure_cost(options: argparse.Namespace) -> None:
     for workers in study.workers:
         sizes = [size for size in MICROBATCHES if workers <= batch // size]
         variants = {0: replace(study.training, reduction="fast")}
-        variants |= {size: replace(study.training, reduction="exact", microbatch=size) for size in sizes}
+        exact = replace(study.training, reduction="exact", all_reduce="auto")
+        variants |= {size: replace(exact, microbatch=size) for size in sizes}
         times_s = _step_times_s(study, workers, variants, options)
         for size in sizes:
             ratio = times_s[size] / times_s[0]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from strongscale.analysis.clocked import clocked, machine_of
 from strongscale.analysis.consistency import contradictions, off_plan
 from strongscale.analysis.epochs import read_epochs
 from strongscale.analysis.runs import Attempt, Result, Run, StudyRuns, in_words
@@ -13,27 +14,43 @@ from strongscale.common.errors import UserError
 from strongscale.common.files import read_json
 from strongscale.common.schema import build, plain
 from strongscale.jobs.receipts import CELL as RECEIPT
-from strongscale.settings.cells import Cell, CellSettings, edge_cells, matrix, samples_folder
+from strongscale.settings.cells import Cell, CellSettings, difference_in_training, edge_cells, matrix, samples_folder
 from strongscale.settings.config import SEQUENTIAL, Study
 from strongscale.strategies.base import Strategy
+from strongscale.timing.steps import Steps, read_steps
 from strongscale.training.prepare import resolve
 
 AGAIN = "made with another configuration; remove the folder or run it again"
 BROKEN = "remove the folder and run it again"
 
 
-def load(study_folder: Path) -> StudyRuns:
-    """All runs of the study that lies in `study_folder`; one missing or foreign run is a `UserError`."""
+def load(study_folder: Path, *, with_seconds: bool = True) -> StudyRuns:
+    """All runs of the study that lies in `study_folder`; one missing or foreign run is a `UserError`.
+
+    Without seconds an emulated study needs no timings, and its runs have none.
+    """
     name, study, data = read_study(study_folder)
+    owner_folder, owner = study_folder, study
+    if study.trajectories:
+        owner_folder = study_folder.parent / study.trajectories
+        _, owner, _ = read_study(owner_folder)
     if not study.strategies:
         raise UserError(f"{study_folder / 'study.json'}: no strategies; give the study at least one and run it again")
-    dataset_hash = _dataset_hash(study_folder, study)
-    _check_found(study_folder, study)
+    dataset_hash = _dataset_hash(owner_folder, owner)
+    _check_found(owner_folder, owner)
+    lines = list(_lines(name, study))
+    for strategy in dict.fromkeys(cell.strategy for *_, cell in lines) if study.trajectories else ():
+        if difference := difference_in_training(study, owner, strategy):
+            raise UserError(f"{study_folder / 'study.json'}: {difference}, with which {owner_folder} wasn't trained")
+    machine = None
+    if study.clock == "emulated" and with_seconds:
+        machine = machine_of(study_folder, study, list(dict.fromkeys(strategy for _, strategy, *_ in lines)))
     read: dict[Cell, tuple[CellSettings, Result, pd.DataFrame]] = {}
+    seen: dict[Path, Steps] = {}
     runs, epochs = [], []
-    for line, strategy, cell in _lines(name, study):
+    for line, strategy, workers, cell in lines:
         if cell not in read:
-            read[cell] = _read_cell(study_folder, cell, study, dataset_hash)
+            read[cell] = _read_cell(owner_folder, cell, owner, dataset_hash)
         settings, result, table = read[cell]
         entry = study.strategies.get(strategy)
         kind = (entry.kind or strategy) if entry else SEQUENTIAL
@@ -42,16 +59,17 @@ def load(study_folder: Path) -> StudyRuns:
                 line="edge" if line == "edge" else "matrix",
                 strategy=strategy,
                 kind=kind,
-                workers=cell.workers,
+                workers=workers,
                 seed=cell.seed,
                 cell=cell,
                 settings=settings,
                 result=result,
+                steps=_steps_of(_folder(owner_folder, cell), len(table), seen) if machine else None,
             )
         )
-        epochs.append(table.assign(strategy=strategy, workers=cell.workers, seed=cell.seed))
-    _check_together(study_folder, read)
-    return StudyRuns(
+        epochs.append(table.assign(strategy=strategy, workers=workers, seed=cell.seed))
+    _check_together(owner_folder, read)
+    found = StudyRuns(
         folder=study_folder,
         name=name,
         study=study,
@@ -59,6 +77,19 @@ def load(study_folder: Path) -> StudyRuns:
         runs=tuple(runs),
         epochs=pd.concat(epochs, ignore_index=True),
     )
+    return clocked(found, machine) if machine else found
+
+
+def _steps_of(folder: Path, num_epochs: int, seen: dict[Path, Steps]) -> Steps:
+    """The record of a run's steps, read once."""
+    path = folder / "steps.json"
+    if path not in seen:
+        if not path.exists():
+            raise UserError(f"{path}: no such file; {BROKEN}")
+        seen[path] = read_steps(path)
+    if len(seen[path].epochs) != num_epochs:
+        raise UserError(f"{path}: {len(seen[path].epochs)} epochs, but epochs.csv has {num_epochs}; {BROKEN}")
+    return seen[path]
 
 
 def read_study(study_folder: Path) -> tuple[str, Study, str]:
@@ -81,11 +112,11 @@ def read_study(study_folder: Path) -> tuple[str, Study, str]:
     return name, study, provenance
 
 
-def _lines(name: str, study: Study) -> Iterator[tuple[str, str, Cell]]:
-    for (strategy, _, _), cell in matrix(name, study).items():
-        yield "matrix", strategy, cell
+def _lines(name: str, study: Study) -> Iterator[tuple[str, str, int, Cell]]:
+    for (strategy, workers, _), cell in matrix(name, study).items():
+        yield "matrix", strategy, workers, cell
     for cell in edge_cells(name, study):
-        yield "edge", cell.strategy, cell
+        yield "edge", cell.strategy, cell.workers, cell
 
 
 def _dataset_hash(study_folder: Path, study: Study) -> str | None:
@@ -101,10 +132,9 @@ def _dataset_hash(study_folder: Path, study: Study) -> str | None:
 
 def _check_found(study_folder: Path, study: Study) -> None:
     """What other runs found for all cells is there, and the learning rate at the edge is one of those tried."""
-    rate, network = study_folder / "learning_rate.json", study_folder / "network.json"
+    rate = study_folder / "learning_rate.json"
     needed = [rate] if study.training.learning_rate == "edge" else []
     needed += [study_folder / "target.json"] if study.pilots else []
-    needed += [network] if study.clock == "emulated" and study.network == "measured" else []
     for path in needed:
         if not path.exists():
             raise UserError(f"{path}: no such file; make it with `snakemake {path}`")
@@ -134,7 +164,7 @@ def _read_cell(
     result = _build(Result, _known(Result, raw), path)
     expected = _expected(study_folder, cell, study, dataset_hash or settings.dataset_hash, settings.brightness)
     _check_cell(folder, cell, study, settings, result, expected)
-    epochs = read_epochs(folder / "epochs.csv")
+    epochs = read_epochs(folder / "epochs.csv", timed=study.clock == "wall")
     strategy = _expected_strategy(cell, study)
     problem = next(contradictions(settings, strategy, raw, result, epochs), None)
     if problem:
@@ -159,7 +189,6 @@ def _expected(
         learning_rate=study_folder / "learning_rate.json",
         sequential=_folder(study_folder, Cell(cell.study, SEQUENTIAL, 1, cell.seed)) / "result.json",
         target=study_folder / "target.json",
-        network=study_folder / "network.json",
     )
 
 
@@ -209,11 +238,9 @@ def _differences(cell: Cell, study: Study, settings: CellSettings, expected: Cel
             yield f"{key} {getattr(settings, key)!s:.60}, the folder's is {getattr(cell, key)}"
     if settings.clock != expected.clock:
         yield f"clock {settings.clock}, the study's is {expected.clock}"
-    if settings.network_name != expected.network_name:
-        yield f"network {settings.network_name}, the study's is {expected.network_name}"
     if _strategy(settings) != _expected_strategy(cell, study):
         yield f"strategy {settings.kind} {settings.parameters}, the study's is {_expected_strategy(cell, study)}"
-    for key in ("network", "task", "model", "training", "optimizer", "update", "files"):
+    for key in ("task", "model", "training", "optimizer", "update", "files"):
         own, wanted = getattr(settings, key), getattr(expected, key)
         if own != wanted:
             yield f"{key}: {_first_difference(own, wanted)}"

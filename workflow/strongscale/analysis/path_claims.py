@@ -2,17 +2,21 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from strongscale.analysis.remarks import edge_not_found
 from strongscale.analysis.runs import DIVERGED, Run, StudyRuns, in_words
 from strongscale.analysis.verdict import Part, Verdict, looked_at
+from strongscale.common.errors import UserError
 from strongscale.common.output import number, percent
 
 # Claim 2: float32 sums differ in their last digits with the number of workers, and training amplifies that. So
 # the first epochs must agree closely; later ones as well as the sequential run agrees with itself from one
 # epoch to the next, within the factor below.
+PROOF = Path("exactness", "tables", "exactness.csv")
 EARLY_EPOCHS = 5
 EARLY_TOLERANCE = 1e-3
 LATE_FACTOR = 2.0
@@ -65,6 +69,8 @@ def strong_follows_sequential(runs: StudyRuns) -> Verdict:
     """Claim 2."""
     sequential = {run.seed: run for run in runs.sequential}
     found = runs.scaled_of_kind("strong")
+    if found and all(run.cell == sequential[run.seed].cell for run in found):
+        return Verdict((_proof(runs),), looked_at(found))
     paths = [(run, path_difference(runs, run, sequential[run.seed])) for run in found]
     paths = [(run, path) for run, path in paths if path.num_epochs]
     if not paths:
@@ -84,6 +90,30 @@ def strong_follows_sequential(runs: StudyRuns) -> Verdict:
     if off:
         text += f"; outside: {in_words(f'{run.workers} workers seed {run.seed}' for run in off)}"
     return Verdict((Part(not off, text),), looked_at(found))
+
+
+def _proof(runs: StudyRuns) -> Part:
+    """Where strong scaling shares the sequential trajectory: by proof, which lies beside the study, or not at all."""
+    text = (
+        "By proof, not by measurement: in exact mode strong scaling takes the sequential run's path to the bit, so one "
+        "trajectory stands for both (share_trajectories: false trains each)"
+    )
+    proof = runs.folder.parent / PROOF
+    if not proof.exists():
+        return Part(None, f"{text}. The proof wasn't run beside this study: snakemake --profile local exactness")
+    try:
+        table = pd.read_csv(proof)
+        digests, devices = table["weights_hash"].nunique(), set(table["device"])
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{proof}: not a table of digests ({error}); remove it and prove again") from None
+    own = {device for run in runs.runs for device in run.result.devices}
+    if not own <= devices:
+        return Part(None, f"{text}. The proof beside this study is of another device ({in_words(sorted(devices))})")
+    cases = f"{len(table)} runs on {in_words(sorted(set(table['workers'])))} workers and {in_words(sorted(set(table['ranks'])))} ranks"
+    return Part(
+        digests == 1,
+        f"{text}. The proof, {PROOF}: {cases}, {digests} digest{'s' if digests > 1 else ''} of the weights, of its own model",
+    )
 
 
 def higher_rate_diverges(runs: StudyRuns) -> Verdict:

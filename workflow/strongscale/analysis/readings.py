@@ -85,7 +85,7 @@ def collapse_of(run: dict[str, Any]) -> str:
 
 def read(folder: Path) -> Tried:
     """A study's sequential runs, those at other rates among them."""
-    runs = load(folder)
+    runs = load(folder, with_seconds=False)
     study, epochs = runs.study, runs.study.training.max_epochs
     if study.edge.rates:
         epochs = min(epochs, study.edge.epochs)

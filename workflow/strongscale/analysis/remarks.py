@@ -45,7 +45,7 @@ def as_edge_reads(run: Run) -> dict[str, object]:
 
 
 def _large_minibatches(runs: StudyRuns) -> list[str]:
-    found = {(run.cell.strategy, run.workers): run.result.remark for run in runs.matrix if run.result.remark}
+    found = {(run.stands_as, run.workers): run.result.remark for run in runs.matrix if run.result.remark}
     return [
         f"{strategy}, {workers} worker{'s' if workers > 1 else ''}: {remark}."
         for (strategy, workers), remark in found.items()

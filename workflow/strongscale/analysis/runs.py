@@ -1,5 +1,6 @@
 """The runs of one study, in memory: what all tables, figures and verdicts are made from."""
 
+import functools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,6 +11,8 @@ import pandas as pd
 
 from strongscale.settings.cells import Cell, CellSettings, whole_data
 from strongscale.settings.config import Study
+from strongscale.timing.steps import Steps
+from strongscale.timing.timings import Timings
 
 CONVERGED = "converged"
 EXHAUSTED = "exhausted"
@@ -33,13 +36,15 @@ class Result:
     status: Annotated[Literal["converged", "exhausted", "diverged"], "how the run ended"]
     diverged_because: Annotated[Literal["not finite", "collapsed"] | None, "null unless diverged"] = None
     clock: Annotated[Literal["wall", "emulated"], "how seconds were obtained"]
-    network: Annotated[str | None, "name of the modelled network; null on the wall clock"]
+    trajectory: Annotated[str | None, "the cell that was trained: this one, or one that took the same path"] = None
     target_loss: Annotated[float | None, "the validation loss to reach; null for tries at other rates"]
     epochs_to_target: Annotated[int | None, "null unless converged"]
     samples_to_target: Annotated[int | None, "null unless converged"]
-    time_to_target_s: Annotated[float | None, "null unless converged"]
+    time_to_target_s: Annotated[float | None, "null unless converged"] = None
     epochs: Annotated[int, "epochs done"]
-    time_s: Annotated[float, "seconds of training in all"]
+    time_s: Annotated[
+        float, "seconds of training in all; on the emulated clock computed, and in no file of the run"
+    ] = math.nan
     best_validation_loss: Annotated[float | None, "null if none was finite"]
     final_validation_loss: Annotated[float | None, "null if not finite"]
     null_loss: Annotated[float | None, "the loss of predicting zero"]
@@ -47,7 +52,7 @@ class Result:
     minibatch: Annotated[int | None, "samples in one step of all workers together"] = None
     num_training: Annotated[int | None, "samples in an epoch"] = None
     learning_rate: Annotated[float, "as the run records it; `Run.base_rate` is eta"]
-    parts: Annotated[dict[str, float], "where time_s went"]
+    parts: Annotated[dict[str, float], "where time_s went"] = field(default_factory=dict)
     startup_s: Annotated[float | None, "seconds before training began; not in time_s"]
     ranks: Annotated[int, "MPI processes"]
     hosts: Annotated[tuple[str, ...], "machines"]
@@ -114,6 +119,13 @@ class Run:
     cell: Cell
     settings: CellSettings
     result: Result
+    steps: Steps | None = None
+    """What each step asked of the hardware; on the emulated clock seconds are made of it."""
+
+    @property
+    def stands_as(self) -> str:
+        """The line of the matrix; with one worker mostly the sequential run, which all lines share."""
+        return self.strategy if self.workers > 1 else self.cell.strategy
 
     @property
     def base_rate(self) -> float:
@@ -151,6 +163,8 @@ class StudyRuns:
     data: str
     runs: tuple[Run, ...]
     epochs: pd.DataFrame
+    timings: tuple[Timings, ...] = ()
+    """Of the emulated clock: what its seconds are made of."""
 
     @property
     def cells(self) -> pd.DataFrame:
@@ -196,9 +210,12 @@ class StudyRuns:
 
     def epochs_of(self, run: Run) -> pd.DataFrame:
         """The epochs of one run, in order."""
-        table = self.epochs
-        chosen = (table["strategy"] == run.strategy) & (table["workers"] == run.workers) & (table["seed"] == run.seed)
-        return table[chosen].sort_values("epoch").reset_index(drop=True)
+        return self._epochs_by_run[run.strategy, run.workers, run.seed]
+
+    @functools.cached_property
+    def _epochs_by_run(self) -> dict[tuple[Any, ...], pd.DataFrame]:
+        groups = self.epochs.groupby(["strategy", "workers", "seed"], sort=False)
+        return {key: table.sort_values("epoch").reset_index(drop=True) for key, table in groups}
 
     @property
     def all_workers(self) -> list[int]:
@@ -220,18 +237,29 @@ class StudyRuns:
         """The clock in words."""
         if self.study.clock == "wall":
             return "wall clock"
-        return f"emulated clock ({network_name(self.study)} network model)"
+        others = [timings.label for timings in self.timings if timings.origin != "measured"]
+        seconds = f", seconds of: {in_words(others)}" if others else ""
+        return f"emulated clock ({network_name(self.study)} network model{seconds})"
 
     @property
     def label(self) -> str:
         """Clock, device and data: what must stand under every number of this study; and what isn't as it should be."""
         devices = sorted({device for run in self.runs for device in run.result.devices})
+        if self.timings:
+            devices = list(dict.fromkeys(f"one worker's seconds: {timings.label}" for timings in self.timings))
         return ", ".join([self.clock, " and ".join(devices), self.data, *self.remarks])
 
     @property
     def remarks(self) -> list[str]:
         """What a reader must know who takes all runs for made alike."""
-        remarks = []
+        remarks = list(dict.fromkeys(doubt for timings in self.timings for doubt in timings.doubts))
+        told = [self.study.evaluation or timings.who_evaluates for timings in self.timings]
+        if "everywhere" in told:
+            remarks.append("every worker evaluates all validation samples")
+        if self.study.stragglers is not None and self.timings:
+            remarks.append(f"stragglers: {self.study.stragglers}")
+        if self.study.trajectories:
+            remarks.append(f"trajectories of study {self.study.trajectories}")
         changed = len({run.cell for run in self.runs if run.result.device_changed})
         if changed:
             remarks.append(f"{changed} run{'s' if changed > 1 else ''} changed the device on the way")

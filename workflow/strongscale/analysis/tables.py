@@ -18,9 +18,12 @@ from strongscale.analysis.statistics import (
     efficiency,
     of_results,
 )
+from strongscale.analysis.timing_tables import write_timing_tables
 from strongscale.common.command import run as run_command
 from strongscale.common.output import number, write_csv, write_readable
 
+OF_THE_MOMENT = ("startup_s", "suspended_s", "started_at", "attempts", "trajectory")
+"""What an emulated study's numbers don't depend on: the same inputs give the same table; each result.json has them."""
 COSTS: dict[str, tuple[str, Callable[[Result], float | None]]] = {
     "time_to_target": ("Seconds to the target validation loss", lambda result: result.time_to_target_s),
     "epochs_to_target": ("Epochs to the target validation loss", lambda result: result.epochs_to_target),
@@ -39,7 +42,8 @@ def main(arguments: list[str]) -> None:
 def write_tables(runs: StudyRuns, folder: Path) -> None:
     """Write every table of this module into `folder`."""
     rows = [run.row() for run in runs.runs]
-    write_csv(folder / "cells.csv", [{key: row[key] for key in row if key != "clock"} for row in rows], runs.clock)
+    left_out = {"clock", *(OF_THE_MOMENT if runs.timings else ())}
+    write_csv(folder / "cells.csv", [{key: row[key] for key in row if key not in left_out} for row in rows], runs.clock)
     for name, (title, value) in COSTS.items():
         _write_cost(folder / name, runs, title, value)
     _write_efficiencies(folder / "table1", runs, tuple(paper.TABLE_1), "Efficiency of strong scaling (paper: Table I)")
@@ -48,6 +52,7 @@ def write_tables(runs: StudyRuns, folder: Path) -> None:
     )
     _write_edge(folder / "edge.csv", runs)
     _write_parts(folder / "where_time_goes.csv", runs)
+    write_timing_tables(runs, folder)
 
 
 def caption(runs: StudyRuns, title: str) -> str:

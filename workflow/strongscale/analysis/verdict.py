@@ -75,7 +75,9 @@ def looked_at(runs: Sequence[Run]) -> str:
     """The runs behind a verdict, in words."""
     if not runs:
         return "no runs"
-    strategies = in_words(dict.fromkeys(run.cell.strategy for run in runs))
+    strategies = in_words(dict.fromkeys(run.stands_as for run in runs))
     seeds = sorted({run.seed for run in runs})
     seeds_in_words = f"{'seeds' if len(seeds) > 1 else 'seed'} {in_words(seeds)}"
-    return f"{strategies} at {counts(runs)} workers, {seeds_in_words}: {len(runs)} runs"
+    trained = len({run.cell for run in runs})
+    shared = f" that share {trained} trajector{'y' if trained == 1 else 'ies'}" if trained < len(runs) else ""
+    return f"{strategies} at {counts(runs)} workers, {seeds_in_words}: {len(runs)} runs{shared}"

@@ -129,8 +129,12 @@ def device_name(device: torch.device, ranks_on_host: int = 1) -> str:
 
 def device_changed(names: list[str]) -> bool:
     """Whether attempts computed on different devices, however many ranks shared them."""
-    bare = {frozenset(OVERSUBSCRIBED.sub("", name).split(" and ")) for name in names}
-    return len(bare) > 1
+    return len({frozenset(bare_name(name).split(" and ")) for name in names}) > 1
+
+
+def bare_name(name: str) -> str:
+    """A device's name, however many ranks shared it."""
+    return OVERSUBSCRIBED.sub("", name)
 
 
 def _processor() -> str:

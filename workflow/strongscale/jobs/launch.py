@@ -24,15 +24,17 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from strongscale.common.batch_job import scheduled_job
 from strongscale.common.command import run
 from strongscale.common.errors import UserError
 from strongscale.common.files import read_json
-from strongscale.jobs import launchers, receipts, standstill
+from strongscale.jobs import all_reduce, launchers, receipts, standstill
 from strongscale.jobs.gpus import own_gpu
 from strongscale.jobs.scheduler import submission
 from strongscale.recovery import failure
@@ -199,7 +201,10 @@ def launch(folder: Path, options: argparse.Namespace) -> None:
     limit_s = options.minutes * 60 - options.warning_s if options.minutes else None
     variables = {"PYTHONPATH": launchers.PACKAGE} | launcher.environment(os.environ)
     patience = [] if limit_s is None else ["--patience-s", f"{limit_s:g}"]
-    own = launchers.command_line(launcher, ranks, os.environ, "strongscale.training", str(folder), *patience)
+    chosen = all_reduce.variables(_asked(cell))
+    own = launchers.command_line(
+        launcher, ranks, os.environ, "strongscale.training", str(folder), *patience, variables=chosen
+    )
     with own_gpu(cell, os.environ) as gpu:
         ended = start_and_wait(options.command or own, folder, variables | gpu, limit_s)
     if ended.status == EXIT_STATUS:
@@ -211,6 +216,12 @@ def launch(folder: Path, options: argparse.Namespace) -> None:
     if not is_finished(folder):
         raise UserError(f"{folder}: its cell.json was changed while it ran, so this is no result of it; run again")
     write_receipt(folder)
+
+
+def _asked(cell: Mapping[str, Any]) -> str:
+    """How ranks are to add up; the ranks themselves say what is wrong with a cell.json."""
+    training = cell.get("training")
+    return str(training.get("all_reduce", "auto")) if isinstance(training, dict) else "auto"
 
 
 def write_receipt(folder: Path) -> None:

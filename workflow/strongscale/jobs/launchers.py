@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 PACKAGE = str(Path(__file__).resolve().parents[2])
 Environment = Mapping[str, str]
@@ -85,12 +86,23 @@ def choose(environment: Environment, own: str | None) -> Launcher:
     return Lsf() if "LSB_JOBID" in environment else Local()
 
 
-def command_line(launcher: Launcher, ranks: int, environment: Environment, module: str, *arguments: str) -> list[str]:
-    """The whole command line of a module of this package on so many ranks: one needs no MPI."""
+def command_line(
+    launcher: Launcher,
+    ranks: int,
+    environment: Environment,
+    module: str,
+    *arguments: str,
+    variables: Environment = MappingProxyType({}),
+) -> list[str]:
+    """The whole command line of a module of this package on so many ranks: one needs no MPI.
+
+    The `variables` are set within it, so that they reach the ranks on every host, whatever the launcher hands on.
+    """
     if ranks == 1:
         return [sys.executable, "-m", module, *arguments]
     program = [sys.executable, "-m", "mpi4py", "-m", module, *arguments]
-    return [*launcher.command(ranks, environment), "env", f"PYTHONPATH={PACKAGE}", *program]
+    settings = [f"{name}={value}" for name, value in {"PYTHONPATH": PACKAGE, **variables}.items()]
+    return [*launcher.command(ranks, environment), "env", *settings, *program]
 
 
 def run_on(ranks: int, module: str, *arguments: str) -> None:

@@ -7,7 +7,7 @@ from strongscale.common.files import read_json
 from strongscale.common.schema import build
 from strongscale.settings.cells import CellSettings
 
-MADE = ("epochs.csv", "weights.safetensors", "result.json")
+MADE = ("epochs.csv", "steps.json", "weights.safetensors", "result.json")
 """What a run leaves, the last one last."""
 
 
@@ -28,5 +28,5 @@ def is_finished(folder: Path) -> bool:
 
 def forget(folder: Path) -> None:
     """Remove what a run of other settings left at its end, its result first."""
-    for name in ("result.json", "weights.safetensors"):
+    for name in ("result.json", "weights.safetensors", "steps.json"):
         (folder / name).unlink(missing_ok=True)

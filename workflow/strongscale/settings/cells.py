@@ -1,5 +1,6 @@
 """The cells of a study: which runs its matrix needs, where each lies, and who it is."""
 
+import copy
 import hashlib
 import json
 from collections.abc import Iterable
@@ -18,19 +19,20 @@ from strongscale.settings.config import (
     Checkpoints,
     Edge,
     Job,
-    Network,
     NewNodules,
     SequentialEpochs,
     Study,
     Training,
 )
-from strongscale.settings.config_file import check_workers, first_plan
+from strongscale.settings.plans import check_workers, first_plan
 from strongscale.strategies.base import Strategy
 from strongscale.tasks.base import Task
 from strongscale.updates.base import Update
+from strongscale.updates.synchronous import Synchronous
 
 RATE = "rate_"
-WITHOUT_EFFECT = ("dataset", "ranks", "checkpoints")  # the data set's path (its hash counts), processes, checkpoints
+PROBES = (2, 3, 32)  # numbers of workers, to see how a minibatch grows with them
+WITHOUT_EFFECT = ("dataset", "ranks", "checkpoints", "trajectories")  # the data set's path (its hash counts), ...
 
 
 @dataclass(frozen=True, order=True)
@@ -79,29 +81,70 @@ def stage_of(strategy: str) -> str:
 
 
 def matrix(name: str, study: Study) -> dict[tuple[str, int, int], Cell]:
-    """Each (strategy, workers, seed) of the matrix and the run that stands for it: with one worker mostly the sequential one."""
-    lines = {line: SEQUENTIAL if is_sequential_alone(study, line) else line for line in study.strategies}
-    return {
-        (line, workers, seed): Cell(name, lines[line] if workers == 1 else line, workers, seed)
-        for line in study.strategies
-        for workers in study.workers_of(line)
-        for seed in study.seeds
-    }
+    """Each (strategy, workers, seed) of the matrix and the run that stands for it.
+
+    With one worker that is mostly the sequential one; where paths are shared, so it is for all workers of strong scaling.
+    """
+    owner, found = study.trajectories or name, {}
+    for line in study.strategies:
+        is_alone, is_shared = is_sequential_alone(study, line), follows_sequential(study, line)
+        for workers in study.workers_of(line):
+            is_sequential = is_shared or (is_alone and workers == 1)
+            for seed in study.seeds:
+                cell = Cell(owner, SEQUENTIAL, 1, seed) if is_sequential else Cell(owner, line, workers, seed)
+                found[line, workers, seed] = cell
+    return found
+
+
+def follows_sequential(study: Study, line: str) -> bool:
+    """Whether a line takes the sequential run's path to the bit at any number of workers, and needn't be trained for that."""
+    return shares_trajectories(study) and is_sequential_path(study, line)
+
+
+def shares_trajectories(study: Study) -> bool:
+    """Whether runs that take the same path to the bit are trained once."""
+    return study.share_trajectories and study.clock == "emulated" and study.training.reduction == "exact"
+
+
+def _brings_nothing(study: Study, line: str) -> bool:
+    """Whether a line has neither an optimizer nor an update rule of its own, nor asks what gradients tell."""
+    entry, strategy = study.strategies[line], study.strategy(line)
+    brings = (entry.optimizer, entry.update, strategy.optimizer(), strategy.update())
+    return all(part is None for part in brings) and not strategy.reads_statistics
 
 
 def is_sequential_alone(study: Study, line: str) -> bool:
     """Whether a line of the matrix with one worker is the sequential run: its optimizer, its update rule and its plan."""
-    entry, strategy = study.strategies[line], study.strategy(line)
-    brings = (entry.optimizer, entry.update, strategy.optimizer(), strategy.update())
-    if any(part is not None for part in brings) or strategy.reads_statistics:
+    if not _brings_nothing(study, line):
         return False
-    plan = first_plan(strategy, study.training, 1)
+    plan = first_plan(study.strategy(line), study.training, 1)
     return plan == first_plan(Strategy(), study.training, 1)
+
+
+def microbatch(study: Study, line: str) -> int:
+    """Samples of one backward pass of a line's runs in exact mode: it depends neither on the axes nor on other lines.
+
+    Where each worker takes a whole minibatch of its own, and with pilots, whose path nobody shares, larger passes are as exact
+    and cost less. Statistics are of the passes, so they stay as they were set.
+    """
+    given, base = study.training.microbatch, study.training.batch_size
+    if study.training.reduction == "fast":
+        return given
+    if line not in study.strategies:
+        return base if is_rate_name(line) and study.pilots else given
+    strategy = study.strategy(line)
+    is_whole = all(first_plan(strategy, study.training, workers).batch >= workers * base for workers in PROBES)
+    return base if is_whole and not strategy.reads_statistics else given
+
+
+def is_sequential_path(study: Study, line: str) -> bool:
+    """Whether a line plans what the sequential run does, whatever the number of workers."""
+    return type(study.strategy(line)).plan is Strategy.plan and _brings_nothing(study, line)
 
 
 def sequential_cells(name: str, study: Study) -> list[Cell]:
     """The sequential run of each seed."""
-    return [Cell(name, SEQUENTIAL, 1, seed) for seed in study.seeds]
+    return [Cell(study.trajectories or name, SEQUENTIAL, 1, seed) for seed in study.seeds]
 
 
 def edge_cells(name: str, study: Study) -> list[Cell]:
@@ -110,11 +153,12 @@ def edge_cells(name: str, study: Study) -> list[Cell]:
     rates = dict.fromkeys(rate for rate in study.edge.rates if study.pilots or rate != own)
     if study.pilots and not isinstance(own, str):
         rates[own] = None
-    return [Cell(name, rate_name(rate), 1, seed) for rate in rates for seed in study.pilots or study.seeds]
+    owner = study.trajectories or name
+    return [Cell(owner, rate_name(rate), 1, seed) for rate in rates for seed in study.pilots or study.seeds]
 
 
 def all_cells(name: str, study: Study) -> list[Cell]:
-    """Every distinct run of a study."""
+    """Every distinct run of a study; those of a study with another's trajectories are the other's."""
     return sorted({*matrix(name, study).values(), *edge_cells(name, study)})
 
 
@@ -132,9 +176,10 @@ def folders_in_words(cells: Iterable[Cell]) -> str:
 
 def own_part(study: Study, strategy: str) -> Study:
     """What the cells of one line depend on: a change of another line, of the axes, or of the edge leaves it the same."""
+    training = replace(study.training, microbatch=microbatch(study, strategy))
+    study = replace(study, training=training)
     entries = {name: replace(entry, workers=None) for name, entry in study.strategies.items() if name == strategy}
     edge = Edge(epochs=study.edge.epochs) if is_rate_name(strategy) else Edge()
-    training = study.training
     if is_rate_name(strategy):
         training = _tried(study, rate_of(strategy))
     elif strategy == SEQUENTIAL and isinstance(training.target, SequentialEpochs) and not study.pilots:
@@ -150,7 +195,18 @@ def own_part(study: Study, strategy: str) -> Study:
         edge=edge,
         job=Job(),
         new_nodules=NewNodules(),
+        network="gigabit",
+        timings=None,
+        evaluation=None,
+        stragglers=None,
+        trajectories=None,
     )
+
+
+def difference_in_training(study: Study, other: Study, line: str) -> str | None:
+    """What the runs of a line are trained with otherwise in another study, in words."""
+    own, its = (plain(replace(own_part(one, line), clock="emulated", max_ranks=None)) for one in (study, other))
+    return next((f"{key} {own[key]}" for key in own if own[key] != its[key]), None)
 
 
 def _tried(study: Study, rate: float) -> Training:
@@ -180,8 +236,6 @@ class CellSettings:
     seed: Annotated[int, SEED, "of the initial weights and the order of samples"]
     ranks: Annotated[int, WORKERS, "MPI processes meant to carry the workers; the result tells how many did"]
     clock: Annotated[Literal["wall", "emulated"], "how seconds were obtained"]
-    network: Annotated[Network | None, "the modelled network; null on the wall clock"]
-    network_name: Annotated[str | None, "its name"]
     dataset: Annotated[str, "the data set's folder, relative to this file"]
     dataset_hash: Annotated[str, "its content"]
     brightness: Annotated[float | None, "mean of the training samples, where the model starts there; else null"] = None
@@ -191,6 +245,9 @@ class CellSettings:
     optimizer: Annotated[Optimizer | None, "in place of the one in `training`, or of the strategy's own"] = None
     update: Annotated[Update | None, "the update rule; null: the strategy's own, or synchronous"] = None
     checkpoints: Annotated[Checkpoints, "how often the run can be continued from"]
+    trajectories: Annotated[
+        str | None, "where runs that take the same path are looked up, relative to this file; null: this one is trained"
+    ] = None
     files: Annotated[dict[str, str], "the user's own files that the run is made of, each with a digest"] = field(
         default_factory=dict
     )
@@ -215,6 +272,11 @@ class CellSettings:
         return strategy
 
     @property
+    def update_rule(self) -> Update:
+        """A new one: the entry's own, or the strategy's, or the usual one."""
+        return copy.copy(self.update or self.create_strategy().update() or Synchronous())
+
+    @property
     def parts(self) -> list[type[Part]]:
         """The parts that the run is made of."""
         chosen: list[Part | None] = [self.task, self.model, self.training.optimizer, self.create_strategy()]
@@ -228,9 +290,16 @@ class CellSettings:
 
     @property
     def hash(self) -> str:
-        """The identity of the run: everything that makes its result."""
-        raw = plain(self)
-        return settings_hash({key: value for key, value in raw.items() if key not in WITHOUT_EFFECT})
+        """The identity of the run, in short."""
+        return settings_hash(self.identity)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Everything that makes the run's result; who adds up between ranks does so in fast mode alone, where it was chosen."""
+        raw: dict[str, Any] = {key: value for key, value in plain(self).items() if key not in WITHOUT_EFFECT}
+        if self.training.reduction == "exact" or self.training.all_reduce == "auto":
+            del raw["training"]["all_reduce"]
+        return raw
 
 
 def whole_data(minibatch: int, num_training: int) -> str | None:

@@ -172,14 +172,29 @@ class Training:
     reduction: Annotated[Literal["fast", "exact"], "exact: the same bits for every number of workers and ranks"] = (
         "fast"
     )
+    all_reduce: Annotated[
+        Literal["auto", "ring", "halving_doubling", "recursive_doubling", "two_level"],
+        "how real ranks add up with reduction: fast, which decides how sums are rounded; auto: as MPI or NCCL chooses. The "
+        "others need Open MPI; NCCL knows ring and, for two_level, its tree, and else chooses itself",
+    ] = "auto"
     microbatch: Annotated[
-        int, AT_LEAST_1, "samples in one backward pass of the exact reduction; whole ones go to workers"
+        int,
+        AT_LEAST_1,
+        "samples in one backward pass of the exact reduction, in which whole ones go to workers; lines of the matrix whose "
+        "workers take a whole batch_size each have passes of that",
     ] = 4
     evaluation_chunk: Annotated[
         int, AT_LEAST_1, "validation samples a worker evaluates at once; fixed, so that losses don't depend on ranks"
     ] = 8
     device: Annotated[Literal["auto", "cpu", "cuda"], "auto: a GPU where there is one"] = "auto"
     threads: Annotated[int, AT_LEAST_1, "CPU threads of a rank"] = 1
+
+    def __post_init__(self) -> None:
+        if self.reduction == "exact" and self.all_reduce != "auto":
+            raise UserError(
+                f"all_reduce: {self.all_reduce!r} is not allowed with reduction: exact, whose ranks swap their segments "
+                "themselves; allowed: auto"
+            )
 
     @property
     def plan(self) -> Plan:
@@ -221,6 +236,11 @@ class Network:
     workers_per_host: Annotated[Annotated[int, AT_LEAST_1] | None, "workers that share a host; null: all share one"] = 2
     host_latency_s: Annotated[float, AT_LEAST_0, "of one message inside a host"] = 5e-6
     host_bandwidth_bytes_per_s: Annotated[float, POSITIVE, "of a message inside a host"] = 5e9
+    all_reduce: Annotated[
+        Literal["two_level", "ring", "halving_doubling", "recursive_doubling", "direct"],
+        "by topology, first inside hosts, then between them; Horovod's ring of all workers; Rabenseifner's, between all "
+        "workers; all bytes between pairs; every worker with every other at once, as reduction: exact does it",
+    ] = "two_level"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,6 +305,29 @@ class Study:
     network: Annotated[
         Literal["gigabit", "ten_gigabit", "infiniband", "measured"] | Network, "of the emulated clock"
     ] = "gigabit"
+    timings: Annotated[
+        str | None,
+        "of the emulated clock: a file with another machine's seconds, or the name of one that is shipped: paper_k80, "
+        "two_cores; null: measured on this machine",
+    ] = None
+    evaluation: Annotated[
+        Literal["shared", "everywhere"] | None,
+        "on the emulated clock, who evaluates: each worker its share of the validation samples, or each all of them; null: "
+        "as the timings say, else shared",
+    ] = None
+    stragglers: Annotated[
+        Annotated[float, Between(low=0, high=1)] | Literal["measured"] | None,
+        "on the emulated clock, a step lasts as long as the slowest worker's: with seconds that spread so much (0.05: "
+        "5 %), or with the laps that were measured, the machine's own noise among them; null: all are equally fast, on a quiet machine",
+    ] = None
+    trajectories: Annotated[
+        str | None,
+        "a study whose runs these are: nothing is trained, only network, timings and clock are this study's own",
+    ] = None
+    share_trajectories: Annotated[
+        bool,
+        "train runs once that take the same path to the bit (reduction: exact, clock: emulated), in all studies together",
+    ] = True
     max_ranks: Annotated[int | None, AT_LEAST_1, "MPI processes of a cell, at most; null: one a worker"] = None
     alone: Annotated[bool, "a cell has the machine to itself: for wall clocks on one machine"] = False
     compare_clock_with: Annotated[

@@ -12,8 +12,10 @@ from strongscale.common.schema import build
 from strongscale.models.base import Model
 from strongscale.models.deepdensity import DeepDensity
 from strongscale.optimizers.base import Optimizer
-from strongscale.settings.config import SEQUENTIAL, Config, SequentialEpochs, StrategyEntry, Study, Training
-from strongscale.strategies.base import Plan, Progress, Strategy, next_plan
+from strongscale.settings import cells, timed
+from strongscale.settings.config import SEQUENTIAL, Config, SequentialEpochs, StrategyEntry, Study
+from strongscale.settings.plans import check_workers
+from strongscale.strategies.base import Strategy
 from strongscale.tasks.base import Task
 from strongscale.updates.base import Update
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     import yaml
 
 NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # of a folder, on every file system and in every scheduler
-MANY = 2**31  # samples, where it isn't known how many there are
 LINE = re.compile("[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
@@ -88,10 +89,32 @@ def parse(raw: Mapping[str, Any]) -> Config:
             config.broken[name] = str(error)
             del config.studies[name]
     for name, study in list(config.studies.items()):
-        if study.compare_clock_with in config.broken:
-            config.broken[name] = config.broken[study.compare_clock_with]
-            del config.studies[name]
+        for other in (study.compare_clock_with, study.trajectories):
+            if other in config.broken and name in config.studies:
+                config.broken[name] = config.broken[other]
+                del config.studies[name]
+    for name, study in config.studies.items():
+        if study.trajectories is not None:
+            _check_trajectories(config, name, study)
     return config
+
+
+def _check_trajectories(config: Config, name: str, study: Study) -> None:
+    """A study that trains nothing: each of its runs is one of the other's."""
+    key, other = f"studies.{name}", config.studies.get(study.trajectories or "")
+    if other is None or study.trajectories == name or other.trajectories is not None:
+        allowed = ", ".join(one for one, its in config.studies.items() if its.trajectories is None and one != name)
+        raise UserError(f"{key}.trajectories: {study.trajectories!r} is not allowed; allowed: {allowed}")
+    if study.clock != "emulated":
+        raise UserError(f"{key}.clock: {study.clock} is not allowed with trajectories; allowed: emulated")
+    known = set(cells.all_cells(study.trajectories or "", other))
+    for cell in cells.all_cells(name, study):
+        if cell not in known:
+            raise UserError(f"{key}.trajectories: study {study.trajectories} has no run {cell}; leave it out here")
+    for line in dict.fromkeys(cell.strategy for cell in cells.all_cells(name, study)):
+        difference = cells.difference_in_training(study, other, line)
+        if difference:
+            raise UserError(f"{key}: {difference}, with which the runs of study {study.trajectories} weren't trained")
 
 
 def _shortened(name: str) -> str:
@@ -143,6 +166,11 @@ def _kind(key: str, table: Any) -> Any:
 def _check_study(config: Config, study: Study, key: str) -> None:
     """What no single field can know."""
     _check_samples(config, study, key)
+    if study.timings is not None:
+        try:
+            timed.path_of(study.timings)
+        except UserError as mistake:
+            raise UserError(f"{key}.{mistake}") from None
     if study.compare_clock_with is not None and study.compare_clock_with not in config.broken:
         _check_comparison(config, study, key)
     target = study.training.target
@@ -206,7 +234,7 @@ def _check_strategy(study: Study, name: str, entry: StrategyEntry, key: str) -> 
     _check_brought(strategy)
     for workers in study.workers_of(name):
         batch = check_workers(strategy, study.training, workers, key)
-        size = study.training.microbatch
+        size = cells.microbatch(study, name)
         if study.training.reduction == "exact" and workers > -(-batch // size):
             raise UserError(
                 f"{key}: {workers} workers is not allowed for a minibatch of {batch} samples in micro-batches of {size} "
@@ -223,19 +251,3 @@ def _check_brought(strategy: Strategy) -> None:
             raise PartError(
                 f"strategy {strategy.kind}: {base.__name__.lower()}() gives {show(brought)}; allowed: an {base.__name__}, or None"
             )
-
-
-def check_workers(strategy: Strategy, training: Training, workers: int, key: str) -> int:
-    """The samples of a minibatch; more workers than that are refused."""
-    batch = first_plan(strategy, training, workers).batch
-    if workers > batch:
-        raise UserError(
-            f"{key}: {workers} workers is not allowed for a minibatch of {batch} samples; allowed: at most one worker a sample"
-        )
-    return batch
-
-
-def first_plan(strategy: Strategy, training: Training, workers: int) -> Plan:
-    """What a strategy plans for the first step of many samples, at a base rate of 1 where that isn't known yet."""
-    rate = 1.0 if isinstance(training.learning_rate, str) else training.learning_rate
-    return next_plan(strategy, Plan(training.batch_size, rate), Progress(workers=workers, samples=MANY))

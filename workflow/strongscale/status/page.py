@@ -5,7 +5,7 @@ import textwrap
 from collections import Counter
 from dataclasses import dataclass
 
-from strongscale.settings.cells import is_rate_name, rate_of
+from strongscale.settings.cells import follows_sequential, is_rate_name, rate_of
 from strongscale.settings.config import SEQUENTIAL
 from strongscale.status.snapshot import Snapshot
 from strongscale.status.state import FINISHED, STATES, CellStatus
@@ -73,7 +73,11 @@ class Page:
         }
         gap = "  " if head + sum(width + 2 for width in widths.values()) <= self.width else " "
         blocks = self._blocks(head, widths, len(gap))
-        return ["\n".join(self._block(rows, block, stacks, head, widths, gap)) for block in blocks]
+        shared = [line for line in snapshot.study.strategies if follows_sequential(snapshot.study, line)]
+        notes = [f"{', '.join(shared)}: the sequential run's path to the bit, so nothing is trained"] if shared else []
+        if snapshot.study.trajectories:
+            notes.append(f"the runs of study {snapshot.study.trajectories}; nothing is trained for this one")
+        return [*("\n".join(self._block(rows, block, stacks, head, widths, gap)) for block in blocks), *notes]
 
     def _blocks(self, head: int, widths: dict[int, int], gap: int) -> list[list[int]]:
         """The columns that fit beside each other."""

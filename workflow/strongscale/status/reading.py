@@ -39,7 +39,10 @@ def changed_at(path: Path) -> float:
 
 
 def last_epoch(path: Path) -> dict[str, float]:
-    """The last whole row of epochs.csv, empty where there is none: a line that is being written doesn't count."""
+    """The last whole row of epochs.csv, empty where there is none: a line that is being written doesn't count.
+
+    Seconds are in it on the wall clock alone.
+    """
     try:
         lines = path.read_text(encoding="utf-8").split("\n")[:-1]
     except (OSError, ValueError):
@@ -47,8 +50,11 @@ def last_epoch(path: Path) -> dict[str, float]:
     for line in reversed(lines[1:]):
         row = next(csv.DictReader([lines[0], line]), {})
         try:
-            found = {name: float(row[name]) for name in ("epoch", "step", "validation_loss", "time_s")}
-            if all(0 <= found[name] < math.inf for name in ("epoch", "step", "time_s")):
+            found = {name: float(row[name]) for name in ("epoch", "step", "validation_loss")}
+            found |= {name: float(row[name]) for name in ("time_s",) if name in row}
+            if None not in row.values() and all(
+                0 <= value < math.inf for name, value in found.items() if name != "validation_loss"
+            ):
                 return found
         except (KeyError, TypeError, ValueError):
             continue

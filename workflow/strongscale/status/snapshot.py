@@ -80,15 +80,26 @@ def take(folder: Path, now: float) -> Snapshot:
     found = {}
     for cell in all_cells(name, study):
         # the folder may have been renamed since
-        found[cell] = state_of(study, cell, folder / Path(cell.folder).relative_to(name), now, states)
+        place = _place(folder, name, study, cell)
+        found[cell] = state_of(study, cell, place, now, states)
     cells = (
-        replace(one, words=_waits_for(study, one.cell, folder, found))
+        replace(one, words=_waits_for(study, one.cell, _owner(folder, study), found))
         if one.state == "waiting" and not (one.folder / "cell.json").exists()
         else one
         for one in found.values()
     )
     losses = _losses_without_input(folder.parent / samples_folder(folder.name, study), study)
     return Snapshot(name=name, data=data, study=study, at=now, cells=tuple(_with_losses(one, losses) for one in cells))
+
+
+def _owner(folder: Path, study: Study) -> Path:
+    """Where the study lies whose runs these are."""
+    return folder.parent / study.trajectories if study.trajectories else folder
+
+
+def _place(folder: Path, name: str, study: Study, cell: Cell) -> Path:
+    """Where a cell lies; a study's own folder may have been renamed since."""
+    return _owner(folder, study) / Path(cell.folder).relative_to(study.trajectories or name)
 
 
 def _losses_without_input(dataset: Path, study: Study) -> dict[str, float | None]:
@@ -120,9 +131,7 @@ def _not_begun(folder: Path, now: float) -> Snapshot:
     place = folder.parent / samples_folder(name, study)
     steps = planned.steps(place, dataset)
     data = _data_in_words(study) + ("" if steps[-1].done else ", not made yet")
-    cells = (
-        state_of(study, cell, folder / Path(cell.folder).relative_to(name), now) for cell in all_cells(name, study)
-    )
+    cells = (state_of(study, cell, _place(folder, name, study, cell), now) for cell in all_cells(name, study))
     losses = _losses_without_input(place, study)
     found = tuple(
         _with_losses(replace(one, words="for the data set") if one.state == "waiting" else one, losses) for one in cells
@@ -149,9 +158,9 @@ def _read_study(folder: Path) -> tuple[str, str, Study]:
 
 
 def _waits_for(study: Study, cell: Cell, folder: Path, found: dict[Cell, CellStatus]) -> str:
-    """What a cell's settings need that isn't there: the edge, the sequential run, the network."""
+    """What a cell's settings need that isn't there: the edge, the target, the sequential run."""
     if is_rate_name(cell.strategy):
-        return _waits_for_network(study, folder)
+        return "to be started"
     if study.training.learning_rate == "edge" and not (folder / "learning_rate.json").exists():
         tries = edge_cells(cell.study, study)
         done = sum(found[one].state in FINISHED for one in tries)
@@ -166,13 +175,6 @@ def _waits_for(study: Study, cell: Cell, folder: Path, found: dict[Cell, CellSta
             return f"for the sequential run of seed {cell.seed}, which sets the target ({state})"
         if state != "converged":
             return f"can't start: the sequential run of seed {cell.seed} {state}, so it sets no target"
-    return _waits_for_network(study, folder)
-
-
-def _waits_for_network(study: Study, folder: Path) -> str:
-    measured = study.clock == "emulated" and study.network == "measured"
-    if measured and not (folder / "network.json").exists():
-        return "for the network's measurement"
     return "to be started"
 
 

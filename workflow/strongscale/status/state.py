@@ -252,7 +252,7 @@ def _at_work(files: Files, facts: dict[str, Any], now: float) -> CellStatus:
         state="running",
         epoch=done,
         validation_loss=number(epoch["validation_loss"]),
-        epoch_s=epoch_s or (epoch["time_s"] / done if done else None),
+        epoch_s=epoch_s or (epoch["time_s"] / done if done and "time_s" in epoch else None),
         **facts,
     )
     return _with_words(running, epoch["validation_loss"], attempt)

@@ -1,8 +1,15 @@
 """epochs.csv: a row an epoch, there to be read while the run goes on."""
 
 import csv
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+from strongscale.timing.seconds import Seconds
+
+COLUMNS = ("epoch", "step", "samples", "learning_rate", "training_loss", "validation_loss", "weights_hash")
+SECONDS = {"time_s": "total", "compute_s": "compute", "communication_s": "communication", "evaluation_s": "evaluation"}
+"""On the wall clock only: an emulated cell's are computed afterwards."""
 
 
 @dataclass(frozen=True)
@@ -15,11 +22,20 @@ class Epoch:
     learning_rate: float
     training_loss: float
     validation_loss: float
-    time_s: float
-    compute_s: float
-    communication_s: float
-    evaluation_s: float
     weights_hash: str
+    seconds: Seconds | None = None
+
+    @classmethod
+    def of(cls, state: dict[str, Any]) -> "Epoch":
+        """From a checkpoint."""
+        return cls(**state | {"seconds": state["seconds"] and Seconds(**state["seconds"])})
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Of epochs.csv."""
+        own = {name: getattr(self, name) for name in COLUMNS}
+        times = {column: getattr(self.seconds, part) for column, part in SECONDS.items()} if self.seconds else {}
+        return own | times
 
 
 class EpochLog:
@@ -31,19 +47,25 @@ class EpochLog:
 
     def restore(self, epochs: list[Epoch]) -> None:
         """Begin with these epochs, none for a fresh start."""
-        self.epochs = epochs
+        self.epochs = []
         if self.path:
-            with self.path.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file)
-                writer.writerow(field.name for field in fields(Epoch))
-                writer.writerows(asdict(epoch).values() for epoch in epochs)
+            self.path.unlink(missing_ok=True)
+        self.add(*epochs)
 
-    def add(self, epoch: Epoch) -> None:
-        """Take an epoch down."""
-        self.epochs.append(epoch)
-        if self.path:
+    def add(self, *epochs: Epoch) -> None:
+        """Take epochs down."""
+        self.epochs += epochs
+        if self.path and epochs:
+            is_new = not self.path.exists()
             with self.path.open("a", newline="", encoding="utf-8") as file:
-                csv.writer(file).writerow(asdict(epoch).values())
+                writer = csv.DictWriter(file, epochs[0].row, lineterminator="\r\n")
+                if is_new:
+                    writer.writeheader()
+                writer.writerows(epoch.row for epoch in epochs)
+
+    def state(self) -> list[dict[str, Any]]:
+        """What a checkpoint keeps."""
+        return [asdict(epoch) for epoch in self.epochs]
 
     @property
     def training(self) -> list[float]:

@@ -1,4 +1,4 @@
-"""The one training loop: plan -> step -> clock -> progress, until the run is over. It knows no strategy by name.
+"""The one training loop: plan -> step -> record -> progress, until the run is over. It knows no strategy by name.
 
 Each rank carries a contiguous block of workers, one after another. Per-sample losses go into one vector with a place
 for each sample, filled by the rank that computed it and added up over ranks: adding zeros changes nothing, so losses
@@ -6,6 +6,7 @@ don't depend on who computed them.
 """
 
 import logging
+import time
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -20,6 +21,7 @@ from strongscale.recovery.continuation import Continuation
 from strongscale.settings.cells import CellSettings, whole_data
 from strongscale.strategies.base import Plan, Progress, Strategy, next_plan
 from strongscale.timing.clock import Clock
+from strongscale.timing.steps import StepLog
 from strongscale.training import collapse, sampler, state, stopping
 from strongscale.training.epoch_log import Epoch, EpochLog
 from strongscale.training.evaluation import Evaluation
@@ -45,11 +47,15 @@ class Trainer:
     null_loss: float | None
     constant_loss: float
     clock: Clock
+    steps: StepLog
     epoch_log: EpochLog
     continuation: Continuation
     progress: Progress = field(init=False)
     losses: Tensor = field(init=False)
     """Of this epoch's samples, those that this rank computed."""
+    _first: int = 0
+    _started_s: float = 0.0
+    """This attempt's first epoch, and when it began: for telling how long is left."""
 
     def __post_init__(self) -> None:
         self.progress = Progress(workers=self.cell.workers, samples=len(self.training[0]))
@@ -62,6 +68,7 @@ class Trainer:
         state.compare(self, "the weights that training starts with")
         self._get_ready()
         self.clock.start()
+        self._first, self._started_s = self.progress.epoch, time.perf_counter()
         while not (verdict := self._judge()):
             self._train_epoch()
             self._tell()
@@ -80,14 +87,15 @@ class Trainer:
     def _take_step(self, minibatch: Tensor, plan: Plan) -> None:
         taken = self.progress.taken
         step = self.update.step(minibatch, plan)
-        self.clock.add(step)
+        self.steps.add(len(minibatch), step.work)
         self.losses[taken : taken + len(minibatch)] = step.losses
         self.progress = self.progress.after(plan, len(minibatch), step.statistics)
 
     def _end_epoch(self) -> None:
         """Evaluate, and write the epoch down."""
         training_loss, validation_loss = self.evaluation.mean(self.losses), self.evaluation.loss()
-        seconds = self.clock.end_epoch(self.world, len(self.evaluation.chunks))
+        seconds = self.clock.now()
+        self.steps.end_epoch()
         self.progress = replace(self.progress, epoch=self.progress.epoch + 1, taken=0)
         self.losses.zero_()
         weights_hash = self.flat.digest()
@@ -100,11 +108,8 @@ class Trainer:
                 learning_rate=self.progress.rate,
                 training_loss=training_loss,
                 validation_loss=validation_loss,
-                time_s=seconds.total,
-                compute_s=seconds.compute,
-                communication_s=seconds.communication,
-                evaluation_s=seconds.evaluation,
                 weights_hash=weights_hash,
+                seconds=seconds,
             )
         )
 
@@ -150,11 +155,21 @@ class Trainer:
         for num_samples in (total, self.evaluation.num_samples):
             self.world.all_reduce(torch.zeros(num_samples, device=self.device))
 
-    def step_once(self) -> None:
-        """One step on the first samples, for benchmarks; it counts for nothing."""
-        samples = torch.arange(self.cell.training.batch_size, device=self.device)
-        self.update.prepare(len(samples))
-        self.update.step(samples, Plan(len(samples), 0.0))
+    def step_once(self, samples: Tensor | None = None) -> None:
+        """One step on these samples, or the first ones, as in a run, at a rate of 0: for measurements. It counts for nothing."""
+        if samples is None:
+            samples = torch.arange(self.cell.training.batch_size, device=self.device)
+            self.update.prepare(len(samples))
+        before = self.progress
+        self._take_step(samples, Plan(len(samples), 0.0))
+        self.progress = before
+
+    def bookkeep_once(self) -> None:
+        """What an epoch takes besides its steps and its evaluation; it counts for nothing."""
+        torch.from_numpy(sampler.epoch_order(self.progress.samples, self.cell.seed, 0)).to(self.device)
+        self.evaluation.mean(self.losses)
+        self.losses.zero_()
+        replicas.compare(self.world, self.flat.digest(), "the weights")
 
     def state(self) -> Checkpoint:
         """Everything that makes the run what it is; a collective call."""
@@ -171,9 +186,10 @@ class Trainer:
     def _tell(self) -> None:
         """One line an epoch, with the time that is left at most."""
         verdict, last, target = self._judge(), self.epoch_log.epochs[-1], self.target
-        left_s = last.time_s / last.epoch * (self.cell.training.max_epochs - last.epoch)
+        own_s = time.perf_counter() - self._started_s
+        left_s = own_s / (last.epoch - self._first) * (self.cell.training.max_epochs - last.epoch)
         log.info(
-            "epoch %d/%d  step %d  rate %.3g  training %.6f  validation %.6f%s  %.1f s %s  %s",
+            "epoch %d/%d  step %d  rate %.3g  training %.6f  validation %.6f%s  %s%s",
             last.epoch,
             self.cell.training.max_epochs,
             last.step,
@@ -181,7 +197,6 @@ class Trainer:
             last.training_loss,
             last.validation_loss,
             f" (target {target:.6f})" if target else "",
-            last.time_s,
-            self.cell.clock,
+            f"{last.seconds.total:.1f} s  " if last.seconds else "",
             f"{verdict.status} {verdict.because or ''}".strip() if verdict else f"at most {left_s:.0f} s left",
         )

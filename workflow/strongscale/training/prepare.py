@@ -1,7 +1,7 @@
 """Write the resolved settings of a study (study.json) and of a cell (cell.json).
 
 What a cell needs to know from other runs is looked up here, so that training itself takes one folder: the learning
-rate at the edge, the target that pilots or the sequential run set, the network measured on this machine.
+rate at the edge, the target that pilots or the sequential run set.
 """
 
 import argparse
@@ -19,11 +19,13 @@ from strongscale.common.errors import UserError
 from strongscale.common.files import read_json, write_json
 from strongscale.common.schema import build, plain
 from strongscale.data.dataset import brightness_of, loss_without_input
-from strongscale.settings.cells import Cell, CellSettings, num_ranks, own_part, whole_data
-from strongscale.settings.config import NETWORKS, SEQUENTIAL, Network, SequentialEpochs, Study, Training
-from strongscale.settings.config_file import first_plan
+from strongscale.settings.cells import Cell, CellSettings, num_ranks, own_part, shares_trajectories, whole_data
+from strongscale.settings.config import SEQUENTIAL, SequentialEpochs, Study, Training
+from strongscale.settings.plans import first_plan
 
 log = logging.getLogger(__name__)
+
+SHARED = "../../../../../trajectories"  # from a cell's folder: results/trajectories
 
 
 def resolve(
@@ -37,7 +39,6 @@ def resolve(
     learning_rate: Path | None = None,
     sequential: Path | None = None,
     target: Path | None = None,
-    network: Path | None = None,
 ) -> CellSettings:
     """All that the run of a cell needs, from its part of the study and from what other runs found.
 
@@ -46,7 +47,6 @@ def resolve(
     study = own_part(study, cell.strategy)
     entry = study.strategies.get(cell.strategy)
     takes_nodules = study.task.takes_nodules
-    name, modelled = _network(study, network)
     if dataset_hash is None:
         dataset_hash = read_json(dataset / "dataset.json")["hash"]
         if takes_nodules and study.model.start == "mean":
@@ -60,8 +60,6 @@ def resolve(
         seed=cell.seed,
         ranks=num_ranks(study, cell),
         clock=study.clock,
-        network=modelled,
-        network_name=name,
         dataset=os.path.relpath(dataset, folder),
         dataset_hash=dataset_hash,
         brightness=brightness,
@@ -71,6 +69,7 @@ def resolve(
         optimizer=entry.optimizer if entry else None,
         update=entry.update if entry else None,
         checkpoints=study.checkpoints,
+        trajectories=SHARED if shares_trajectories(study) else None,
         files=parts.digests(study.parts(cell.strategy)),
     )
 
@@ -135,29 +134,6 @@ def large_minibatches(study: Study, num_training: int) -> list[str]:
     return found
 
 
-def _network(study: Study, measured: Path | None) -> tuple[str | None, Network | None]:
-    """The modelled network and its name; none on the wall clock."""
-    if study.clock == "wall":
-        return None, None
-    if isinstance(study.network, Network):
-        return "custom", study.network
-    if study.network == "measured":
-        assert measured is not None, "the network must be measured before any cell"
-        return "measured", read_measured(measured)
-    return study.network, NETWORKS[study.network]
-
-
-def read_measured(path: Path) -> Network:
-    """The network measured on this machine: one host for all workers."""
-    network = build(Network, read_json(path), str(path))
-    if network.workers_per_host is not None:
-        raise UserError(
-            f"{path}: workers_per_host: {network.workers_per_host} is not allowed; allowed: null, for what was measured "
-            "joins the workers of one host; remove the file and run again"
-        )
-    return network
-
-
 def _cell_from(path: Path) -> Cell:
     """The cell whose folder this is: <study>/cells/<strategy>/<NN>workers/seed<S>."""
     study, _, strategy, workers, seed = path.parts[-5:]
@@ -186,7 +162,6 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--learning-rate", type=Path, help="learning_rate.json")
     parser.add_argument("--sequential", type=Path, help="result.json of the sequential run of this seed")
     parser.add_argument("--target", type=Path, help="target.json, which the pilots set")
-    parser.add_argument("--network", type=Path, help="network.json")
     options = parser.parse_args(arguments)
     raw: dict[str, Any] = json.loads(options.settings)
     study = build(Study, raw, "study")
@@ -203,7 +178,6 @@ def main(arguments: list[str]) -> None:
         learning_rate=options.learning_rate,
         sequential=options.sequential,
         target=options.target,
-        network=options.network,
     )
     write_json(options.output, plain(settings))
 

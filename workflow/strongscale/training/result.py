@@ -5,7 +5,9 @@ from typing import Any
 
 from strongscale.common import provenance
 from strongscale.recovery.continuation import Continuation
+from strongscale.settings.cells import Cell
 from strongscale.settings.config import SequentialEpochs
+from strongscale.training.epoch_log import SECONDS, Epoch
 from strongscale.training.loop import Trainer
 from strongscale.training.stopping import Verdict
 
@@ -37,23 +39,28 @@ def describe(trainer: Trainer, verdict: Verdict, measures: dict[str, float]) -> 
         "status": status,
         "diverged_because": verdict.because,
         "clock": cell.clock,
-        "network": cell.network_name,
+        "trajectory": str(Cell(cell.study, cell.strategy, cell.workers, cell.seed).folder),
         "target_loss": target,
         "epochs_to_target": reached and reached.epoch,
         "samples_to_target": reached and reached.samples,
-        "time_to_target_s": reached and reached.time_s,
         "minibatch": trainer.progress.batch,
         "num_training": trainer.progress.samples,
         "epochs": last.epoch,
-        "time_s": last.time_s,
         "best_validation_loss": _finite(best.validation_loss),
         "final_validation_loss": _finite(last.validation_loss),
         "null_loss": trainer.null_loss,
         "constant_loss": trainer.constant_loss,
         "learning_rate": cell.training.learning_rate,
         "measures": {name: _finite(value) for name, value in measures.items()},
-        "parts": {name: getattr(last, name) for name in ("compute_s", "communication_s", "evaluation_s")},
-    }
+    } | _seconds(last, reached)
+
+
+def _seconds(last: Epoch, reached: Epoch | None) -> dict[str, Any]:
+    """What the wall clock measured; an emulated cell's seconds are computed afterwards, and stand nowhere in its result."""
+    if last.seconds is None:
+        return {}
+    parts = {name: last.row[name] for name in SECONDS if name != "time_s"}
+    return {"time_s": last.row["time_s"], "time_to_target_s": reached and reached.row["time_s"], "parts": parts}
 
 
 def describe_life(continuation: Continuation) -> dict[str, Any]:

@@ -8,9 +8,10 @@ import safetensors.torch
 
 from strongscale.common import parts, provenance
 from strongscale.common.files import atomic, write_json
+from strongscale.common.schema import plain
 from strongscale.distributed.world import World
 from strongscale.recovery.interrupt import Interrupt
-from strongscale.training import result, setup
+from strongscale.training import result, setup, shared
 from strongscale.training.loop import Trainer
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,8 @@ def train(folder: Path, ranks: World, *, any_ranks: bool = False, interrupt: Int
 def _train(folder: Path, trainer: Trainer, start_s: float) -> None:
     ranks, continuation = trainer.world, trainer.continuation
     continuation.interrupt.listen()
+    if shared.take_over(folder, trainer):
+        return
     step = continuation.resume(trainer)
     if step is None:
         trainer.epoch_log.restore([])
@@ -43,9 +46,11 @@ def _train(folder: Path, trainer: Trainer, start_s: float) -> None:
         with atomic(folder / "weights.safetensors") as path:
             weights = {name: value.contiguous() for name, value in trainer.model.state_dict().items()}
             safetensors.torch.save_file(weights, path)
+        write_json(folder / "steps.json", plain(trainer.steps.whole()))
         told = result.describe(trainer, verdict, measures) | {"startup_s": startup_s}
         told |= result.describe_life(continuation)
         write_json(folder / "result.json", told)
+        shared.register(folder, trainer)
         continuation.end()
 
 

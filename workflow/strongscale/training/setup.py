@@ -1,6 +1,5 @@
 """A run before its clock starts: data, strategy, device and world of the cell in a folder."""
 
-import copy
 import datetime
 import os
 from pathlib import Path
@@ -27,22 +26,21 @@ from strongscale.recovery.interrupt import Interrupt
 from strongscale.settings.cells import CellSettings
 from strongscale.strategies.base import Strategy
 from strongscale.timing import stopwatch
-from strongscale.timing.clock import Clock, EmulatedClock, WallClock
+from strongscale.timing.clock import Clock, NoClock, WallClock
+from strongscale.timing.steps import StepLog
 from strongscale.training import samples, suitability
 from strongscale.training.epoch_log import EpochLog
 from strongscale.training.evaluation import Evaluation
 from strongscale.training.heap import keep_freed_memory
 from strongscale.training.loop import Trainer
 from strongscale.training.samples import Samples
-from strongscale.updates.base import Update
-from strongscale.updates.synchronous import Synchronous
 
 NUM_TRIED = 3
 
 
 def code_of(cell: CellSettings) -> dict[str, str]:
     """The files that decide the cell's result, each with a digest; a user's own are in the settings."""
-    chosen = [*cell.parts, type(optimizer_of(cell)), type(update_of(cell))]
+    chosen = [*cell.parts, type(optimizer_of(cell)), type(cell.update_rule)]
     named = [str(file) if (file := parts.file_of(part)) else part.__module__ for part in chosen]
     return provenance.code(*named) | cell.files
 
@@ -50,11 +48,6 @@ def code_of(cell: CellSettings) -> dict[str, str]:
 def optimizer_of(cell: CellSettings) -> Optimizer:
     """The entry's own, or the strategy's, or the study's."""
     return cell.optimizer or cell.create_strategy().optimizer() or cell.training.optimizer
-
-
-def update_of(cell: CellSettings) -> Update:
-    """The entry's own, or the strategy's, or the usual one."""
-    return copy.copy(cell.update or cell.create_strategy().update() or Synchronous())
 
 
 def check_ranks(folder: Path, cell: CellSettings, ranks: World, *, any_ranks: bool) -> None:
@@ -100,7 +93,7 @@ def prepare(folder: Path, ranks: World, *, any_ranks: bool = False, interrupt: I
     ranks.connect(device)
     own = samples.read(folder, cell)
     model = create_model(cell, own, device)
-    strategy, update, task, flat = cell.create_strategy(), update_of(cell), cell.task, FlatParameters(model)
+    strategy, update, task, flat = cell.create_strategy(), cell.update_rule, cell.task, FlatParameters(model)
     continuation = Continuation(
         world=ranks,
         store=Store(folder, {"settings": cell.hash, "code": code_hash}),
@@ -142,6 +135,13 @@ def prepare(folder: Path, ranks: World, *, any_ranks: bool = False, interrupt: I
         null_loss=own.null_loss,
         constant_loss=own.constant_loss,
         clock=clock,
+        steps=StepLog(
+            workers=cell.workers,
+            num_training=len(training[0]),
+            num_validation=len(validation[0]),
+            evaluation_chunk=cell.training.evaluation_chunk,
+            gradient_bytes=update.engine.gradient_bytes,
+        ),
         epoch_log=EpochLog(folder / "epochs.csv" if ranks.rank == 0 else None),
         continuation=continuation,
     )
@@ -176,10 +176,10 @@ def create_reduction(
 
 def create_clock(cell: CellSettings, device: torch.device, continuation: Continuation) -> Clock:
     """The cell's clock."""
+    if cell.clock == "emulated":
+        return NoClock()
     watch = stopwatch.create(device, continuation.suspension.watch)
-    if cell.network is None:
-        return WallClock(watch, continuation.suspension)
-    return EmulatedClock(watch, cell.network, cell.workers)
+    return WallClock(watch, continuation.suspension)
 
 
 def describe_origin(ranks: World, device: torch.device) -> dict[str, Any]:

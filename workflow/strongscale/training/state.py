@@ -37,7 +37,8 @@ def save(trainer: "Trainer") -> Checkpoint:
         {name: tensor.detach().cpu() for name, tensor in tensors.items()},
         {
             "progress": asdict(trainer.progress),
-            "epochs": [asdict(epoch) for epoch in trainer.epoch_log.epochs],
+            "epochs": trainer.epoch_log.state(),
+            "steps": trainer.steps.state(),
             "clock": trainer.clock.state(),
             "device": trainer.device.type,
         },
@@ -65,10 +66,9 @@ def restore(trainer: "Trainer", checkpoint: Checkpoint) -> None:
         )
     if is_first:  # the losses are summed over ranks: one rank brings those computed before
         trainer.losses.copy_(checkpoint.tensors["losses"])
-        trainer.clock.restore(values["clock"])
-    else:
-        trainer.clock.restore(values["clock"] | {"durations_s": {}})
-    trainer.epoch_log.restore([Epoch(**row) for row in values["epochs"]])
+    trainer.clock.restore(values["clock"])
+    trainer.steps.restore(values["steps"])
+    trainer.epoch_log.restore([Epoch.of(state) for state in values["epochs"]])
 
 
 def _shared(trainer: "Trainer") -> dict[str, Tensor]:

@@ -24,9 +24,20 @@ class Message:
     """Whether it travels while workers compute."""
 
 
+@dataclass(frozen=True)
+class Work:
+    """What a step asks of the hardware: all that the clock must know of it."""
+
+    passes: tuple[tuple[int, ...], ...]
+    """Of each worker, the samples of each of its passes, one after another."""
+    messages: tuple[Message, ...]
+    num_updates: int = 1
+    """How often each worker applies the optimizer, one after another."""
+
+
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What a step of all workers was: the clock and the strategy are told."""
+    """What a step of all workers was: the record of the trajectory and the strategy are told."""
 
     losses: "Tensor"
     """One place a sample of the minibatch, those of other ranks' samples 0: (B,)."""
@@ -36,6 +47,11 @@ class Step:
     num_updates: int = 1
     """How often each worker applied the optimizer, one after another."""
     statistics: Statistics | None = None
+
+    @property
+    def work(self) -> Work:
+        """What it asked of the hardware."""
+        return Work(self.passes, self.messages, self.num_updates)
 
 
 @dataclass
@@ -61,6 +77,13 @@ class Update(Part, ABC):
     def connect(self) -> None:
         """Let the ranks meet once, as they will in every step."""
         self.engine.reduction.connect()
+
+    def work(self, num_samples: int, workers: int, num_bytes: int) -> Work | None:
+        """A step of so many samples on any number of workers, with a gradient of so many bytes.
+
+        None where the path that weights take depends on the number of workers, so that no other number can stand for it.
+        """
+        return None
 
     @abstractmethod
     def step(self, minibatch: "Tensor", plan: Plan) -> Step:

@@ -8,9 +8,9 @@ Whether sums are fast or exact to the bit, and over which wires they go, is the 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from strongscale.gradients.shares import size_of
+from strongscale.gradients.shares import size_of, split
 from strongscale.strategies.base import Plan
-from strongscale.updates.base import Message, Step, Update
+from strongscale.updates.base import Message, Step, Update, Work
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +31,10 @@ class Synchronous(Update):
         """Get ready for a minibatch of so many samples."""
         self.engine.prepare(num_samples, self.state)
 
+    def work(self, num_samples: int, workers: int, num_bytes: int) -> Work:
+        """Equal shards, one message. Exact mode hands out whole micro-batches, at a price that isn't the method's own."""
+        return Work(tuple((size_of(shard),) for shard in split(num_samples, workers)), (Message(num_bytes, workers),))
+
     def step(self, minibatch: "Tensor", plan: Plan) -> Step:
         """Change the weights by these samples."""
         engine, num_samples = self.engine, len(minibatch)
@@ -41,10 +45,11 @@ class Synchronous(Update):
         engine.finish_sum()
         statistics = engine.reduction.statistics()
         engine.apply(num_samples, plan.rate, self.state)
-        messages = [Message(engine.gradient_bytes, engine.num_workers)]
+        work = self.work(num_samples, engine.num_workers, engine.gradient_bytes)
+        messages = work.messages
         if statistics:
-            messages.append(Message(8 * len(statistics.part_squares), engine.num_workers))
-        return Step(losses, tuple((size_of(shard),) for shard in shards), tuple(messages), statistics=statistics)
+            messages += (Message(8 * len(statistics.part_squares), engine.num_workers),)
+        return Step(losses, work.passes, messages, statistics=statistics)
 
     def shared(self) -> dict[str, "Tensor"]:
         """The optimizer's state."""

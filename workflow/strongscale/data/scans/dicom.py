@@ -3,15 +3,16 @@
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
-from pydicom.pixels.utils import pixel_array
 
 from strongscale.common.errors import UserError
 from strongscale.data.scans.scan import Scan, blamed_on
+
+if TYPE_CHECKING:
+    import pydicom
 
 TAGS = [
     "SOPClassUID",
@@ -51,6 +52,8 @@ class Slice:
 
     def read(self) -> NDArray[Any]:
         """Its intensities (J, I), in HU: whole numbers if they fit, else floats."""
+        from pydicom.pixels.utils import pixel_array
+
         with blamed_on(self.path, "its pixels can't be read"):
             stored = pixel_array(self.path)
         if stored.shape != self.shape[::-1]:
@@ -85,15 +88,17 @@ def is_dicom(path: Path) -> bool:
         return file.read(132)[128:] == b"DICM"
 
 
-def list_series(folder: Path) -> tuple[dict[str, dict[Path, pydicom.Dataset]], list[str]]:
+def list_series(folder: Path) -> "tuple[dict[str, dict[Path, pydicom.Dataset]], list[str]]":
     """The images of a folder (not of those below) by SeriesInstanceUID, with their headers; and what can't be read."""
-    series: dict[str, dict[Path, pydicom.Dataset]] = defaultdict(dict)
+    series: dict[str, dict[Path, Any]] = defaultdict(dict)
     torn: list[str] = []
     for path in sorted(folder.iterdir()):
         try:
             with blamed_on(path, "can't be read as DICOM", "copy it anew or remove it"):
                 if not is_dicom(path):
                     continue
+                import pydicom  # where there is no DICOM file it needn't be there
+
                 header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=TAGS, force=True)
                 seriesuid = header.get("SeriesInstanceUID")
                 is_image = "Rows" in header or header.get("SOPClassUID") == CT_IMAGE
@@ -123,12 +128,12 @@ def open_dicom(path: Path) -> Scan:
     return _stack(path, slices)
 
 
-def _is_localizer(header: pydicom.Dataset) -> bool:
+def _is_localizer(header: "pydicom.Dataset") -> bool:
     """Whether a slice is the overview that scanners put before, across and not along the patient."""
     return "LOCALIZER" in (header.get("ImageType") or ())
 
 
-def _read_slice(path: Path, header: pydicom.Dataset) -> Slice:
+def _read_slice(path: Path, header: "pydicom.Dataset") -> Slice:
     if (modality := header.get("Modality") or "CT") != "CT":
         raise UserError(f"{path}: modality {modality}, not CT: its intensities aren't HU; use a CT series")
     if int(header.get("NumberOfFrames") or 1) > 1:
@@ -165,7 +170,7 @@ def _read_slice(path: Path, header: pydicom.Dataset) -> Slice:
     )
 
 
-def _numbers(path: Path, header: pydicom.Dataset, keyword: str, count: int) -> NDArray[np.float64]:
+def _numbers(path: Path, header: "pydicom.Dataset", keyword: str, count: int) -> NDArray[np.float64]:
     try:
         value = header.get(keyword)
         numbers = np.array([] if value is None else value, dtype=float).ravel()

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 
 from strongscale.common.errors import UserError
@@ -29,6 +28,8 @@ class NiftiVoxels:
 
 def open_nifti(path: Path) -> Scan:
     """Open a NIfTI file without keeping its voxels; a compressed one is read to its end, where its checksum stands."""
+    import nibabel  # where there is no NIfTI file it needn't be there
+
     with blamed_on(path, "can't be read as NIfTI"):
         image: Any = nibabel.load(path)
         _refuse_unsupported(path, image)
@@ -45,6 +46,8 @@ def open_nifti(path: Path) -> Scan:
 
 
 def _refuse_unsupported(path: Path, image: Any) -> None:
+    import nibabel
+
     if not isinstance(image, nibabel.Nifti1Image):  # NIfTI-2 is a kind of it
         raise UserError(f"{path}: can't be read as NIfTI (it is {type(image).__name__}); write the scan anew")
     header: Any = image.header
@@ -67,6 +70,8 @@ def _refuse_unsupported(path: Path, image: Any) -> None:
 
 def _refuse_zero_spacing(path: Path, image: Any) -> None:
     """Look at the header as it is in the file: nibabel takes 0 for 1 mm."""
+    import nibabel
+
     with nibabel.openers.ImageOpener(str(path)) as file:
         header = type(image.header).from_fileobj(file, check=False)
     spacing_mm = header["pixdim"][1:4].astype(float)

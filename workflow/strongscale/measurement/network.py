@@ -28,7 +28,7 @@ def measure(repeats: int = 30) -> Network:
     ranks = world.create()
     if ranks.size < 2:
         raise UserError(
-            "measuring the network takes at least 2 ranks: mpirun -n 2 python -m strongscale.timing.measure_network ..."
+            "measuring the network takes at least 2 ranks: mpirun -n 2 python -m strongscale.measurement.network ..."
         )
     small, large = torch.zeros(1), torch.zeros(2_000_000)
     times_s = []
@@ -54,11 +54,11 @@ def measure(repeats: int = 30) -> Network:
 
 def main(arguments: list[str]) -> None:
     """Measure the network between the ranks of this job and write it down."""
-    parser = argparse.ArgumentParser(prog="strongscale.timing.measure_network", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="strongscale.measurement.network", description=main.__doc__)
     parser.add_argument("--output", type=Path, required=True, help="JSON file with the measured network")
     options = parser.parse_args(arguments)
     if not world.is_started_by_mpi():
-        launchers.run_on(2, "strongscale.timing.measure_network", *arguments)
+        launchers.run_on(2, "strongscale.measurement.network", *arguments)
         return
     network = measure()
     if world.create().rank == 0:

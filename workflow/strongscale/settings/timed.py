@@ -1,0 +1,105 @@
+"""Which timings a line of the matrix needs: of what work, at which shard sizes, and where they lie."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from strongscale.common import parts
+from strongscale.common.errors import UserError
+from strongscale.common.schema import plain
+from strongscale.optimizers.base import Optimizer
+from strongscale.settings.cells import settings_hash
+from strongscale.settings.config import Checkpoints, Collapse, Edge, Job, NewNodules, Study
+from strongscale.settings.plans import first_plan
+
+SHIPPED = Path(__file__).parents[1] / "timing" / "shipped"
+
+
+def optimizer_of(study: Study, line: str) -> Optimizer:
+    """The entry's own, or the strategy's, or the study's."""
+    entry = study.strategies.get(line)
+    own: Optimizer | None = (entry.optimizer or study.strategy(line).optimizer()) if entry else None
+    return own or study.training.optimizer
+
+
+def work_of(study: Study, line: str) -> dict[str, Any]:
+    """What is timed, as timings.json tells it."""
+    model = plain(study.model) if study.task.takes_nodules else None
+    return {"task": plain(study.task), "model": model, "optimizer": plain(optimizer_of(study, line))}
+
+
+def own_part(study: Study, line: str) -> Study:
+    """The settings that seconds depend on."""
+    training = replace(
+        study.training,
+        learning_rate=1e-3,
+        target=None,
+        max_epochs=1,
+        reduction="fast",
+        all_reduce="auto",
+        microbatch=1,
+        batch_size=1,
+        optimizer=optimizer_of(study, line),
+        collapse=Collapse(),
+    )
+    return replace(
+        study,
+        strategies={},
+        workers=(1,),
+        seeds=(1,),
+        clock="emulated",
+        network="gigabit",
+        timings=None,
+        evaluation=None,
+        stragglers=None,
+        trajectories=None,
+        share_trajectories=False,
+        max_ranks=None,
+        alone=False,
+        compare_clock_with=None,
+        training=training,
+        edge=Edge(),
+        checkpoints=Checkpoints(),
+        job=Job(),
+        new_nodules=NewNodules(),
+    )
+
+
+def name_of(study: Study, line: str) -> str:
+    """The folder of the timings measured for a line, below results/timings/."""
+    told = {
+        "settings": own_part(study, line),
+        "minibatches": sorted(minibatches(study, line)),
+        "files": parts.digests([type(study.task), type(study.model), type(optimizer_of(study, line))]),
+    }
+    return f"{study.dataset or study.task.kind}_{settings_hash(told)[:8]}"
+
+
+def minibatches(study: Study, line: str) -> set[tuple[int, int]]:
+    """What the workers of a line share, as (samples, workers), and of all lines that have the same optimizer, so the same seconds.
+
+    Those of later epochs as far as they are alike.
+    """
+    own = optimizer_of(study, line)
+    alike = [other for other in study.strategies if optimizer_of(study, other) == own]
+    return {(study.training.batch_size, 1)}.union(*(_minibatches(study, other) for other in alike))
+
+
+def _minibatches(study: Study, line: str) -> set[tuple[int, int]]:
+    return {
+        (first_plan(study.strategy(line), study.training, workers).batch, workers) for workers in study.workers_of(line)
+    }
+
+
+def shipped() -> list[str]:
+    """The names of the timings that come with the package."""
+    return sorted(path.stem for path in SHIPPED.glob("*.json"))
+
+
+def path_of(name: str) -> Path:
+    """The file of shipped timings, or of a user's own."""
+    if name in shipped():
+        return SHIPPED / f"{name}.json"
+    if name.endswith(".json"):
+        return Path(name)
+    raise UserError(f"timings: {name!r} is not allowed; allowed: {', '.join(shipped())}, or the path of a .json file")
