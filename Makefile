@@ -1,6 +1,6 @@
 # Thin: each target is one line of what you could type yourself.
 .DELETE_ON_ERROR:
-.PHONY: run test test-all test-slurm check format docs faults bench status
+.PHONY: run test test-all test-slurm check format docs faults bench network-check gpu status
 STUDY ?= quick
 export PYTHONUTF8 := 1
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -47,6 +47,12 @@ bench: .venv/complete  ## against what others use, as ratios: docs/benchmarks
 	PYTHONPATH=workflow python -m benchmarks.training
 	PYTHONPATH=workflow python -m benchmarks.ranks
 	PYTHONPATH=workflow python -m benchmarks.workflow
+
+gpu: .venv/complete  ## where there is a GPU: checks, the step, timings, the matrix at the paper's size, in 9 minutes
+	PYTHONPATH=workflow python -m benchmarks.gpu --output results/gpu
+
+network-check: .venv/complete  ## the modelled network against shaped links between hosts that this machine pretends to have, as root
+	PYTHONPATH=workflow python -m benchmarks.network_check
 
 status:  ## what is going on in a study
 	@PYTHONPATH=workflow python3 -m strongscale.status results/$(STUDY)
