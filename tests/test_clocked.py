@@ -377,3 +377,10 @@ def test_a_study_on_the_wall_clock_has_no_other_machines(tmp_path):
     machines.main(["--study", str(folder)])
     assert "hold for its own machine alone" in (folder / "tables" / "machines.md").read_text()
     assert (folder / "figures" / "machines.png").stat().st_size > 1000
+
+
+def test_timings_of_other_cubes_are_refused_in_one_line(folder):
+    (path,) = (folder.parent / "timings").glob("*/timings.json")
+    edit(path, gradient_bytes=7)
+    with pytest.raises(UserError, match=r"of a gradient of 7 bytes, .* has \d+; allowed: timings of cubes of the same size"):
+        load(folder)

@@ -33,6 +33,16 @@ class Machine:
         assert run.steps is not None, "only what was trained with a record of its steps can be clocked"
         return list(self.emulations[run.strategy].clock(run.steps.on(run.workers, run.settings.update_rule)))
 
+    def check(self, runs: StudyRuns) -> None:
+        """Seconds of other cubes are no seconds of these: another gradient tells them apart."""
+        for run in runs.runs:
+            timings = self.emulations[run.strategy].timings
+            if run.steps and timings.gradient_bytes not in (None, run.steps.gradient_bytes):
+                raise UserError(
+                    f"timings of {timings.label}: of a gradient of {timings.gradient_bytes} bytes, that of {run.cell} has "
+                    f"{run.steps.gradient_bytes}; allowed: timings of cubes of the same size"
+                )
+
 
 def clocked(runs: StudyRuns, machine: Machine, *, with_epochs: bool = True) -> StudyRuns:
     """The same runs with the seconds that they take on a machine; without epochs, where results are all that is asked for."""

@@ -77,7 +77,10 @@ def load(study_folder: Path, *, with_seconds: bool = True) -> StudyRuns:
         runs=tuple(runs),
         epochs=pd.concat(epochs, ignore_index=True),
     )
-    return clocked(found, machine) if machine else found
+    if machine is None:
+        return found
+    machine.check(found)
+    return clocked(found, machine)
 
 
 def _steps_of(folder: Path, num_epochs: int, seen: dict[Path, Steps]) -> Steps:

@@ -74,14 +74,16 @@ def places(runs: StudyRuns, networks: list[str], more: list[str]) -> Iterator[Pl
     devices = {"the study's": own}
     for name in more:
         timings = read_timings(path_of(name))
+        machine = Machine({line: replace(one, timings=timings) for line, one in own.emulations.items()})
         try:
             for line in lines:
                 check_work(path_of(name), timings, runs.study, line)
+            machine.check(runs)
         except UserError:
             if name in shipped():  # seconds of another model
                 continue
             raise
-        devices[name] = Machine({line: replace(one, timings=timings) for line, one in own.emulations.items()})
+        devices[name] = machine
     every = {own_name: own_network} | {name: NETWORKS[name] for name in networks}
     for device, machine in devices.items():
         for name, network in every.items():

@@ -266,6 +266,7 @@ def timings_of(study: Study, dataset: Path, minibatches: list[str], limit_s: flo
         origin="measured",
         device=own["device"],
         work=work_of(study, SEQUENTIAL),
+        gradient_bytes=trainer.steps.gradient_bytes,
         steps=tuple(work.duration for work in works if work.name == "step"),
         update=next(work.duration for work in works if work.name == "update"),
         evaluation=tuple(work.duration for work in works if work.name == "evaluation"),

@@ -8,8 +8,8 @@ from strongscale.common import parts
 from strongscale.common.errors import UserError
 from strongscale.common.schema import plain
 from strongscale.optimizers.base import Optimizer
-from strongscale.settings.cells import settings_hash
-from strongscale.settings.config import Checkpoints, Collapse, Edge, Job, NewNodules, Study
+from strongscale.settings import cells
+from strongscale.settings.config import SEQUENTIAL, Checkpoints, Collapse, Study
 from strongscale.settings.plans import first_plan
 
 SHIPPED = Path(__file__).parents[1] / "timing" / "shipped"
@@ -43,25 +43,12 @@ def own_part(study: Study, line: str) -> Study:
         collapse=Collapse(),
     )
     return replace(
-        study,
-        strategies={},
-        workers=(1,),
-        seeds=(1,),
+        cells.own_part(study, SEQUENTIAL),
         clock="emulated",
-        network="gigabit",
-        timings=None,
-        evaluation=None,
-        stragglers=None,
-        trajectories=None,
         share_trajectories=False,
         max_ranks=None,
-        alone=False,
-        compare_clock_with=None,
-        training=training,
-        edge=Edge(),
         checkpoints=Checkpoints(),
-        job=Job(),
-        new_nodules=NewNodules(),
+        training=training,
     )
 
 
@@ -72,7 +59,7 @@ def name_of(study: Study, line: str) -> str:
         "minibatches": sorted(minibatches(study, line)),
         "files": parts.digests([type(study.task), type(study.model), type(optimizer_of(study, line))]),
     }
-    return f"{study.dataset or study.task.kind}_{settings_hash(told)[:8]}"
+    return f"{study.dataset or study.task.kind}_{cells.settings_hash(told)[:8]}"
 
 
 def minibatches(study: Study, line: str) -> set[tuple[int, int]]:

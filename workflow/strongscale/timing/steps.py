@@ -1,7 +1,7 @@
 """steps.json: what each step of a trajectory asked of the hardware. It knows no seconds; the clock makes them of it."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,11 +22,6 @@ class Kind:
     passes: Annotated[tuple[tuple[Samples, ...], ...], "samples of each pass, of each worker"]
     messages: Annotated[tuple[Message, ...], "all-reduces, one after another"]
     num_updates: Annotated[int, AT_LEAST_0, "of each worker"]
-
-    @property
-    def work(self) -> Work:
-        """What such a step asks of the hardware."""
-        return Work(self.passes, self.messages, self.num_updates)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +45,7 @@ class Steps:
             work = update.work(kind.samples, workers, self.gradient_bytes)
             assert work is not None, "another number of workers takes another path"
             kinds.append(Kind(kind.samples, work.passes, work.messages, work.num_updates))
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return Steps(**values | {"workers": workers, "kinds": tuple(kinds)})
+        return replace(self, workers=workers, kinds=tuple(kinds))
 
 
 @dataclass

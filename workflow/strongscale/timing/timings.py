@@ -44,6 +44,9 @@ class Timings:
     origin: Annotated[Literal["measured", "reconstructed", "assumed"], "how the seconds were come by"]
     device: Annotated[str, "what computes"]
     work: Annotated[dict[str, Any] | None, "task, model and optimizer that they belong to; null: any"] = None
+    gradient_bytes: Annotated[int | None, AT_LEAST_1, "of its gradient: other cubes make another model; null: any"] = (
+        None
+    )
     steps: Annotated[
         tuple[Duration, ...], NonEmpty(), "one worker's whole step: gather, forward, backward, copy, update; by samples"
     ]

@@ -26,7 +26,7 @@ from strongscale.training.loop import Trainer
 log = logging.getLogger(__name__)
 
 NOT_THE_PATHS = ("study", "strategy", "kind", "parameters", "workers", "clock")
-FILES = tuple(name for name in MADE if name != "result.json")
+COPIED = ("epochs.csv", "weights.safetensors")
 
 
 def path_hash(trainer: Trainer) -> str:
@@ -64,13 +64,13 @@ def _take_over(folder: Path, trainer: Trainer) -> bool:
             return False
         result = read_json(first / "result.json")
         steps = read_steps(first / "steps.json").on(trainer.cell.workers, trainer.update)
+        for name in COPIED:
+            with atomic(folder / name) as path:
+                shutil.copyfile(first / name, path)
+                if digest(path) != known["files"][name]:
+                    raise UserError(f"{first / name}: made anew meanwhile")
     except (UserError, OSError, KeyError, TypeError):
         return False
-    for name in FILES:
-        with atomic(folder / name) as path:
-            shutil.copyfile(first / name, path)
-            if digest(path) != known["files"][name]:  # trained again meanwhile
-                return False
     write_json(folder / "steps.json", plain(steps))
     write_json(folder / "result.json", result | _own(trainer))
     log.info("%s took this very path, and is taken over", known["cell"])
