@@ -1,13 +1,13 @@
 """Draw new nodules from a trained cell: `python -m strongscale.synthesis <cell folder> --settings <json> --output <folder>`.
 
-The training nodules' numbers are recombined and perturbed, rendered by the density layer, and checked: neither copies
-of training nodules, nor far from them; and are they like the data set's cubes, and like what the model makes of these?
+The training nodules' numbers are recombined and perturbed, rendered by the density layer, and checked: may they be
+used (gate.py), and are they like the data set's cubes, and like what the model makes of these?
 """
 
 import argparse
 import json
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +26,11 @@ from strongscale.models.density.network import DeepDensityNetwork
 from strongscale.recovery.finished import read_settings
 from strongscale.settings.cells import CellSettings
 from strongscale.settings.config import NewNodules
-from strongscale.synthesis import figures, likeness, novelty
-from strongscale.synthesis.distances import distinct
+from strongscale.synthesis import figures, gate, likeness, novelty
+from strongscale.synthesis.distances import distinct, evenly
+from strongscale.synthesis.gate import Gate
 from strongscale.synthesis.likeness import Likeness
-from strongscale.synthesis.novelty import Novelty
+from strongscale.synthesis.novelty import Nodules, Novelty
 from strongscale.synthesis.reconstruct import reconstruct, trained_model
 from strongscale.synthesis.sampling import Drawn, draw
 from strongscale.tasks.autoencoding import msle
@@ -131,8 +132,8 @@ def compare(
         likeness.NEW: new[: len(own)],
         likeness.OWN: own,
         likeness.RECONSTRUCTED: own_reconstructions,
-        likeness.OTHER_OWN: likeness.evenly(parents.cubes, len(own)),
-        likeness.OTHER_RECONSTRUCTED: likeness.evenly(reconstructions, len(own)),
+        likeness.OTHER_OWN: evenly(parents.cubes, len(own)),
+        likeness.OTHER_RECONSTRUCTED: evenly(reconstructions, len(own)),
     }
     return likeness.check(sets), own_reconstructions
 
@@ -192,8 +193,9 @@ def main(arguments: list[str]) -> None:
     drawn, all_cubes, reconstructions = make(model, parents, settings, chunk, at_least=len(own))
     alike, own_reconstructions = compare(model, own, all_cubes, parents, reconstructions, chunk)
     drawn, cubes_NDHW = drawn.first_ones(settings.count), all_cubes[: settings.count]
-    found = novelty.check(*map(in_rows, (cubes_NDHW, parents.cubes, reconstructions)))
-    found = replace(found, fault=fault_of(model, samples, chunk))
+    compared = Nodules(*map(in_rows, (cubes_NDHW, parents.cubes, reconstructions, own, own_reconstructions)))
+    found = novelty.check(compared)
+    judged = gate.check(compared, found, fault_of(model, samples, chunk))
     rows = describe(drawn, parents, found)
     with atomic(output / "nodules.npy") as path:
         np.save(path, cubes_NDHW, allow_pickle=False)
@@ -209,30 +211,35 @@ def main(arguments: list[str]) -> None:
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells each letter it puts into a PDF
     with style.theme():
         style.save(figures.montage(own, own_reconstructions, cubes_NDHW, nodules), output, "montage", label)
-        style.save(figures.novelty_figure(found), output, "novelty", label)
+        style.save(figures.novelty_figure(found, judged), output, "novelty", label)
         style.save(figures.likeness_figure(alike, nodules), output, "likeness", label)
-    write_report(output, found, alike, nodules, label)
+    write_report(output, judged, found, alike, nodules, label)
 
 
-def write_report(output: Path, found: Novelty, alike: Likeness, nodules: str, label: str) -> None:
-    """The numbers: likeness.csv, and the page of both checks for a reader and for a program."""
+def write_report(output: Path, judged: Gate, found: Novelty, alike: Likeness, nodules: str, label: str) -> None:
+    """The numbers: likeness.csv, and the page of all checks for a reader and for a program."""
     with atomic(output / "likeness.csv") as path:
         likeness.measures_table(alike).to_csv(path, index=False)
-    distances = novelty.table(found).to_markdown(index=False, disable_numparse=True)
-    parts = [
+    parts, distances = (
+        rows.to_markdown(index=False, disable_numparse=True) for rows in (gate.table(judged), novelty.table(found))
+    )
+    page = [
         "# New nodules",
         label,
+        "## May they be used?",
+        gate.in_words(judged),
+        parts,
+        gate.HOW,
         "## Are they new?",
         novelty.in_words(found),
         distances,
-        likeness.page(alike, nodules, found.fault),
+        likeness.page(alike, nodules, judged.fault),
     ]
-    write_text(output / "novelty.md", "\n\n".join(parts) + "\n")
-    write_json(
-        output / "novelty.json", novelty.summary(found) | {"likeness": likeness.summary(alike, nodules, found.fault)}
-    )
-    log.log(logging.INFO if found.passes else logging.WARNING, "%s", novelty.in_words(found))
-    log.info("%s", likeness.in_words(alike, nodules, found.fault))
+    write_text(output / "novelty.md", "\n\n".join(page) + "\n")
+    summary = gate.summary(judged) | novelty.summary(found)
+    write_json(output / "novelty.json", summary | {"likeness": likeness.summary(alike, nodules, judged.fault)})
+    log.log(logging.INFO if judged.outcome == gate.PASSES else logging.WARNING, "%s", gate.in_words(judged))
+    log.info("%s", likeness.in_words(alike, nodules, judged.fault))
 
 
 if __name__ == "__main__":

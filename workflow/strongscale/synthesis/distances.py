@@ -34,6 +34,19 @@ def blocks(
         yield rows, np.where(distances < RESOLUTION, 0, distances)
 
 
+def all_pairs(samples_MxV: NDArray[np.floating], others_NxV: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Root-mean-square distances of all samples to all others: (M, N)."""
+    return np.concatenate([distances for _, distances in blocks(samples_MxV, others_NxV)])
+
+
+def evenly(samples: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """At most so many of the samples, evenly spaced, in their order."""
+    chosen: NDArray[np.float32] = samples[
+        np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int)
+    ]
+    return chosen
+
+
 def nearest(
     samples_MxV: NDArray[np.floating], others_NxV: NDArray[np.floating], *, same_order: bool = False
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -8,7 +8,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from strongscale.common.style import GREY, WIDTH_INCHES, looks, new_figure
-from strongscale.synthesis.likeness import ATTEMPTS, COMPARED, NEW, OWN, RECONSTRUCTED, Likeness, evenly
+from strongscale.synthesis.distances import evenly
+from strongscale.synthesis.gate import FAILS, PASSES, Gate
+from strongscale.synthesis.likeness import ATTEMPTS, COMPARED, NEW, OWN, RECONSTRUCTED, Likeness
 from strongscale.synthesis.measures import TITLES
 from strongscale.synthesis.novelty import COPY_PERCENTILE, FAR_PERCENTILE, Novelty
 
@@ -20,12 +22,12 @@ Cubes = NDArray[np.float32]
 PANELS = {
     "distance to the nearest training nodule (root mean square)": {
         "new_to_training": "(a) of new ones",
-        "reconstruction_to_other_training": "(b) of reconstructions of others",
-        "training_to_other_training": "(c) of other training nodules",
+        "held_out_reconstruction_to_training": "(b) of held-out ones' reconstructions",
+        "held_out_to_training": "(c) of held-out ones",
     },
-    "distance to the nearest reconstruction (root mean square)": {
+    "distance to the nearest one's reconstruction (root mean square)": {
         "new_to_reconstruction": "(d) of new ones",
-        "reconstruction_to_other_reconstruction": "(e) of reconstructions of others",
+        "held_out_to_reconstruction": "(e) of held-out ones' reconstructions",
     },
 }
 
@@ -76,25 +78,48 @@ def _mosaic(rows: Sequence[Cubes], wide_gaps: Sequence[int]) -> tuple[Cubes, lis
     return image, [top + (height - 1) / 2 for top in tops]
 
 
-def novelty_figure(novelty: Novelty) -> Figure:
-    """The share of nodules within a distance, for new ones and their peers, and the two thresholds."""
-    thresholds = (
-        (novelty.far_threshold, f"{FAR_PERCENTILE:g} % of (b):\nfurther is far"),
-        (novelty.copy_threshold, f"{COPY_PERCENTILE:g} % of (e):\ncloser is a copy"),
+def novelty_figure(novelty: Novelty, gate: Gate) -> Figure:
+    """What the gate came to, above the share of nodules within a distance, for new ones and their peers."""
+    at = novelty.thresholds
+    closer = f"{COPY_PERCENTILE:g} %:\ncloser is a copy"
+    marks = (
+        ((at.copy_of_cube, closer, "left"), (at.far, f"{FAR_PERCENTILE:g} %:\nfurther is far", "center")),
+        ((at.copy_of_reconstruction, closer, "left"),),
     )
-    figure = new_figure(3.4)
-    panels = figure.subplots(1, 2, sharey=True)
-    for axes, (title, lines), (threshold, meaning) in zip(panels, PANELS.items(), thresholds, strict=True):
+    figure = new_figure(5.2)
+    parts = figure.add_gridspec(2, 1, height_ratios=(1, 1.6))
+    _draw_gate(figure.add_subfigure(parts[0]).subplots(), gate)
+    panels = figure.add_subfigure(parts[1]).subplots(1, 2, sharey=True)
+    for axes, (title, lines), thresholds in zip(panels, PANELS.items(), marks, strict=True):
         for (name, label), look in zip(lines.items(), looks(list(lines)).values(), strict=True):
             axes.ecdf(novelty.distances[name], label=label, color=look.color, linestyle=look.dash)
-        axes.axvline(threshold, color=GREY, linewidth=0.8)
-        axes.text(threshold, 1.01, meaning, transform=axes.get_xaxis_transform(), fontsize=7, color=GREY, ha="center")
+        for threshold, meaning, side in thresholds:
+            axes.axvline(threshold, color=GREY, linewidth=0.8)
+            axes.text(threshold, 1.01, meaning, transform=axes.get_xaxis_transform(), fontsize=6, color=GREY, ha=side)
         axes.set_xlim(0, None)
-        axes.set_xlabel(title, fontsize=7.5)
+        axes.set_xlabel(title, fontsize=7)
         axes.tick_params(labelsize=7)
-        axes.legend(loc="lower right", fontsize=7)
-    panels[0].set_ylabel("share of nodules within this distance", fontsize=8)
+        axes.legend(loc="lower right", fontsize=6)
+    panels[0].set_ylabel("share of nodules within this distance", fontsize=7)
     return figure
+
+
+def _draw_gate(axes: Axes, gate: Gate) -> None:
+    """Each part's number with its interval, over the range that is allowed."""
+    markers = {PASSES: "o", FAILS: "D"}
+    high = 1.1 * max([1.0, *(part.high for part in gate.parts if not np.isnan(part.high))])
+    for row, part in enumerate(gate.parts):
+        limit = part.criterion.threshold
+        allowed = (0, limit) if part.criterion.at_most else (limit, high)
+        axes.plot(allowed, [row, row], color="0.85", linewidth=9, solid_capstyle="butt")
+        axes.plot([part.low, part.high], [row, row], color="black", linewidth=1)
+        axes.plot(part.value, row, markers.get(part.outcome, "x"), color="black", markersize=5)
+    labels = [f"{part.criterion.name}: {part.outcome}\n{part.numbers}, {part.limit}" for part in gate.parts]
+    axes.set_yticks(range(len(labels)), labels, fontsize=6)
+    axes.set_ylim(len(labels), -1)
+    axes.set_xlim(0, high)
+    axes.set_xlabel("with 95 % interval; grey: allowed; diamond: fails; cross: undecided", fontsize=7)
+    axes.tick_params(axis="x", labelsize=6)
 
 
 def likeness_figure(likeness: Likeness, nodules: str) -> Figure:

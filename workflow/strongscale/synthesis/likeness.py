@@ -65,12 +65,6 @@ def check(sets: Mapping[str, Cubes]) -> Likeness:
     return Likeness(measures=measures, attempts=attempts)
 
 
-def evenly(cubes: Cubes, count: int) -> Cubes:
-    """At most so many of the cubes, evenly spaced, in their order."""
-    chosen: Cubes = cubes[np.linspace(0, len(cubes) - 1, min(count, len(cubes))).round().astype(int)]
-    return chosen
-
-
 def attempt_in_words(attempt: Attempt | None) -> str:
     """The verdict, or why there is none."""
     return attempt.in_words() if attempt else f"fewer than {FEWEST} nodules in a set: not tried"
