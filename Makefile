@@ -47,6 +47,7 @@ bench: .venv/complete  ## against what others use, as ratios: docs/benchmarks
 	PYTHONPATH=workflow python -m benchmarks.training
 	PYTHONPATH=workflow python -m benchmarks.ranks
 	PYTHONPATH=workflow python -m benchmarks.workflow
+	PYTHONPATH=workflow python -m benchmarks.verdicts
 
 gpu: .venv/complete  ## where there is a GPU: checks, the step, timings, the matrix at the paper's size, in 9 minutes
 	PYTHONPATH=workflow python -m benchmarks.gpu --output results/gpu

@@ -49,6 +49,8 @@ wildcard_constraints:
     seed=r"\d+",
     ranks=r"\d+",
     work=r"[^/]+",
+    batch=r"\d+",
+    number=r"\d+",
     clock="wall|emulated",
 
 

@@ -22,7 +22,7 @@ from strongscale.common.schema import plain
 from strongscale.recovery.finished import is_finished
 from strongscale.settings import cells, timed
 from strongscale.settings.cells import Cell
-from strongscale.settings.config import SEQUENTIAL, Config, Dataset, SequentialEpochs, Study
+from strongscale.settings.config import Config, Dataset, SequentialEpochs, Study
 
 log = logging.getLogger(__name__)
 
@@ -153,37 +153,28 @@ class ByHand:
             "training.prepare", "--settings", _json(study), "--dataset", dataset, "--output", self.folder / "study.json"
         )
         every = cells.all_cells(self.name, study)
-        for stage in ("rates", "sequential", "scaled"):
+        if cells.seeks_edge(study):
+            rate, own = self.folder / "learning_rate.json", _json(cells.search_part(study))
+            self.stage("tuning.edge", "--settings", own, "--dataset", dataset, "--output", rate, makes=rate)
+        for stage in ("rates", "pilots", "sequential", "scaled"):
             todo = [cell for cell in every if cells.stage_of(cell.strategy) == stage]
             longest_first = sorted(todo, key=lambda cell: (cell.strategy != "weak", cell.workers))
             self.each(self.train, longest_first, self.side_by_side)
-            tell(f"{len(todo)} runs: {stage}")
-            if stage == "rates":
-                self._find_rate_and_target(todo)
-
-    def _find_rate_and_target(self, tried: list[Cell]) -> None:
-        study, results = self.study, [self.results / cell.folder / "result.json" for cell in tried]
-        rate, target = self.folder / "learning_rate.json", self.folder / "target.json"
-        if study.training.learning_rate == "edge":
-            self.stage("analysis.edge", *results, "--tolerance", study.edge.tolerance, "--output", rate)
-        if study.pilots:
-            own = ("--learning-rate", rate) if rate.exists() else ("--rate", study.training.learning_rate)
-            assert isinstance(study.training.target, SequentialEpochs)
-            epochs = study.training.target.sequential_epochs
-            self.stage("analysis.pilots", *results, *own, "--epochs", epochs, "--output", target)
+            if todo:
+                tell(f"{len(todo)} runs: {stage}")
+            if stage == "pilots" and isinstance(study.training.target, SequentialEpochs):
+                results = [self.results / cell.folder / "result.json" for cell in todo]
+                told = ("--epochs", study.training.target.sequential_epochs, "--output", self.folder / "target.json")
+                self.stage("analysis.pilots", *results, *told)
 
     def train(self, cell: Cell) -> None:
         """One run, where its result isn't there."""
         study, folder = self.study, self.results / cell.folder
         options: list[object] = ["--dataset", self.dataset()]
-        if not cells.is_rate_name(cell.strategy):
-            found = {"--learning-rate": "learning_rate.json", "--target": "target.json"}
-            for option, name in found.items():
-                if (self.folder / name).exists():
-                    options += [option, self.folder / name]
-            if isinstance(study.training.target, SequentialEpochs) and not study.pilots and cell.strategy != SEQUENTIAL:
-                first = self.results / Cell(self.name, SEQUENTIAL, 1, cell.seed).folder
-                options += ["--sequential", first / "result.json"]
+        found = {"--learning-rate": "learning_rate.json", "--target": "target.json"}
+        for option, name in found.items():
+            if (self.folder / name).exists():
+                options += [option, self.folder / name]
         own = _json(cells.own_part(study, cell.strategy))
         self.stage("training.prepare", "--settings", own, *options, "--output", folder / "cell.json")
         if not is_finished(folder):

@@ -10,8 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from strongscale.common.files import write_json
 from strongscale.common.schema import build, plain
+from strongscale.settings import tuned
 from strongscale.settings.cells import (
+    PILOT,
     Cell,
     CellSettings,
     all_cells,
@@ -20,13 +23,15 @@ from strongscale.settings.cells import (
     rate_of,
     shares_trajectories,
 )
-from strongscale.settings.config import SEQUENTIAL, Network, SequentialEpochs, Study, Training
+from strongscale.settings.config import SEQUENTIAL, Edge, Network, SequentialEpochs, Study, Training
+from strongscale.settings.margins import margins
 from strongscale.settings.timed import name_of, work_of
 from strongscale.strategies.base import planned
 from strongscale.timing.steps import StepLog
 from strongscale.timing.timings import Duration, Timings
 from strongscale.training.epoch_log import COLUMNS, SECONDS
 from strongscale.training.prepare import SHARED
+from strongscale.tuning import search as tuning
 
 NULL_LOSS = 0.048
 CONSTANT_LOSS = 0.019
@@ -38,13 +43,14 @@ NUM_TRAINING = 512
 NUM_VALIDATION = 64
 GRADIENT_BYTES = 4_000_000
 BASE_RATE = 0.003
-TARGET = 0.00535
+TARGET = 0.0056
+PILOTED = {"sequential_epochs": SEQUENTIAL_EPOCHS, "pilots": [11, 12]}
 DEVICE = "CPU: Intel Xeon Platinum 8488C, 1 thread"
 STEP_S, SAMPLE_S, UPDATE_S, EVALUATION_S, EPOCH_S = 0.01, 0.02, 0.001, 0.05, 0.003
-FIXED_TARGET = {"learning_rate": BASE_RATE, "target": 0.0056, "max_epochs": MAX_EPOCHS}
+FIXED_TARGET = {"learning_rate": BASE_RATE, "target": TARGET, "max_epochs": MAX_EPOCHS}
 MEASURED = Network(latency_s=1e-5, bandwidth_bytes_per_s=2e9, workers_per_host=None)
-WEAK_SLOWDOWN = {1: 1.0, 2: 1.05, 4: 1.6, 8: 2.8, 16: 3.2, 32: 3.6}
-WARMUP_SLOWDOWN = {1: 1.0, 2: 1.1, 4: 1.3}
+WEAK_SLOWDOWN = {1: 1.0, 2: 1.15, 4: 1.6, 8: 2.8, 16: 3.2, 32: 3.6}
+WARMUP_SLOWDOWN = {1: 1.0, 2: 1.2, 4: 1.3}
 
 
 @dataclass(frozen=True)
@@ -68,15 +74,21 @@ def epoch_s(workers: int, seed: int = 1) -> float:
     return (2.0 + 0.05 * seed) * (0.05 + 0.95 / workers + 0.004 * math.log2(workers))
 
 
+def has_no_target(cell: Cell) -> bool:
+    """Runs at other rates, and pilots, run all their epochs."""
+    return is_rate_name(cell.strategy) or cell.strategy == PILOT
+
+
 def converged(cell: Cell, slowdown: float = 1.0) -> Outcome:
     epochs = math.ceil(SEQUENTIAL_EPOCHS * slowdown)
-    losses = tuple(loss(SEQUENTIAL_EPOCHS * epoch / epochs, cell.seed) for epoch in range(1, epochs + 1))
-    status = "exhausted" if is_rate_name(cell.strategy) else "converged"  # a try at another rate has no target
+    before = (loss(SEQUENTIAL_EPOCHS * epoch / epochs, cell.seed) for epoch in range(1, epochs))
+    losses = (*(max(value, 1.01 * TARGET) for value in before), 0.98 * TARGET)
+    status = "exhausted" if has_no_target(cell) else "converged"
     return Outcome(status, losses, epoch_s(cell.workers, cell.seed))
 
 
 def exhausted(cell: Cell) -> Outcome:
-    num_epochs = EDGE_EPOCHS if is_rate_name(cell.strategy) else MAX_EPOCHS
+    num_epochs = EDGE_EPOCHS if has_no_target(cell) else MAX_EPOCHS
     losses = tuple(0.001 + loss(epoch / 10, cell.seed) for epoch in range(1, num_epochs + 1))
     return Outcome("exhausted", losses, epoch_s(cell.workers, cell.seed))
 
@@ -94,7 +106,7 @@ def as_in_the_paper(cell: Cell) -> Outcome:
     if is_rate_name(cell.strategy):
         trains = rate_of(cell.strategy) <= BASE_RATE
         return converged(cell) if trains else collapsed(cell)
-    if cell.strategy in (SEQUENTIAL, "strong"):
+    if cell.strategy in (SEQUENTIAL, PILOT, "strong"):
         return converged(cell)
     if cell.strategy == "weak":
         return converged(cell, WEAK_SLOWDOWN[cell.workers])
@@ -121,7 +133,7 @@ def paper_study(**changes: object) -> Study:
         "network": "ten_gigabit",
         "training": {
             "learning_rate": BASE_RATE,
-            "target": {"sequential_epochs": SEQUENTIAL_EPOCHS},
+            "target": TARGET,
             "max_epochs": MAX_EPOCHS,
         },
         "edge": {"rates": [0.001, 0.002, 0.003, 0.0042, 0.006], "epochs": EDGE_EPOCHS},
@@ -135,7 +147,9 @@ def write_study(results: Path, study: Study, script: Script = as_in_the_paper, n
     raw = {**plain(study), "name": name, "dataset_provenance": "phantom scans, seed 1"}
     (folder / "study.json").write_text(json.dumps(raw))
     if study.training.learning_rate == "edge":
-        (folder / "learning_rate.json").write_text(json.dumps({"learning_rate": BASE_RATE}))
+        (folder / "learning_rate.json").write_text(json.dumps(search_at_base_rate()))
+    for batch in tuned.batches(study) if tuned.is_tuned(study) else ():
+        write_json(folder / tuned.file_of(batch), {"learning_rate": tuned_rate(batch), "warmup_steps": batch})
     if study.pilots:
         (folder / "target.json").write_text(json.dumps({"target_loss": TARGET}))
     if study.clock == "emulated":
@@ -143,6 +157,31 @@ def write_study(results: Path, study: Study, script: Script = as_in_the_paper, n
     for cell in all_cells(name, study):
         write_cell(results, study, cell, script(cell))
     return folder
+
+
+def tuned_rate(batch: int) -> float:
+    """What was found for a batch size: more for a larger one."""
+    return BASE_RATE * batch / 32
+
+
+def search_at_base_rate() -> dict[str, object]:
+    """What a search for the edge says that ends at the base rate."""
+
+    def run_seed(rate: float, seed: int) -> tuning.Outcome:
+        losses = [loss(epoch) for epoch in range(1, EDGE_EPOCHS + 1)]
+        trains = rate <= BASE_RATE
+        return tuning.Outcome(
+            seed=seed,
+            status="exhausted" if trains else "diverged",
+            diverged_because=None if trains else "collapsed",
+            constant_loss=CONSTANT_LOSS,
+            losses=losses if trains else [CEILING] * EDGE_EPOCHS,
+        )
+
+    search = tuning.Search(Edge(epochs=EDGE_EPOCHS), run_seed, rungs={BASE_RATE: loss(EDGE_EPOCHS)})
+    found = tuning.Bracket(BASE_RATE, 1.15 * BASE_RATE)
+    assert [search.passes(rate) for rate in (found.lower, found.upper)] == [True, False]
+    return tuning.table(found, search)
 
 
 def write_sources(results: Path, study: Study, name: str = "small") -> None:
@@ -205,13 +244,12 @@ def _training_of(study: Study, cell: Cell) -> Training:
     training = own_part(study, cell.strategy).training
     if training.learning_rate == "edge":
         training = replace(training, learning_rate=BASE_RATE)
+    if training.learning_rate == "tuned":
+        batch = tuned.batch_of(study, cell.strategy, cell.workers)
+        training = replace(training, learning_rate=tuned_rate(batch), warmup_steps=batch)
     if not isinstance(training.target, SequentialEpochs):
         return training
-    if training.target.pilots:
-        return replace(training, target=TARGET)
-    if cell.strategy == SEQUENTIAL:
-        return replace(training, max_epochs=training.target.sequential_epochs)
-    return replace(training, target=loss(SEQUENTIAL_EPOCHS, cell.seed))
+    return replace(training, target=TARGET)
 
 
 def _write_epochs(path: Path, settings: CellSettings, outcome: Outcome) -> None:
@@ -220,7 +258,8 @@ def _write_epochs(path: Path, settings: CellSettings, outcome: Outcome) -> None:
         writer = csv.writer(file)
         seconds = SECONDS if settings.clock == "wall" else {}
         writer.writerow([*COLUMNS, *seconds])
-        each = planned(strategy, settings.training.plan, settings.workers, NUM_TRAINING)
+        training = settings.training
+        each = planned(strategy, training.plan, settings.workers, NUM_TRAINING, training.warmup_steps)
         for done, (value, plans) in enumerate(zip(outcome.losses, each, strict=False)):
             step += len(plans)
             epoch = [done + 1, step, (done + 1) * NUM_TRAINING, plans[-1].rate, 0.97 * value, value]
@@ -258,9 +297,6 @@ def _result(settings: CellSettings, outcome: Outcome) -> dict[str, object]:
     finite = [value for value in outcome.losses if math.isfinite(value)]
     time_s = epochs * outcome.epoch_s
     reached = outcome.status == "converged"
-    target = settings.training.target
-    if isinstance(target, SequentialEpochs):
-        target = min(finite) if reached else None
     seconds: dict[str, object] = {}
     if settings.clock == "wall":
         parts = _parts(time_s)
@@ -274,7 +310,7 @@ def _result(settings: CellSettings, outcome: Outcome) -> dict[str, object]:
         "diverged_because": outcome.diverged_because,
         "clock": settings.clock,
         "trajectory": Cell(settings.study, settings.strategy, settings.workers, settings.seed).folder,
-        "target_loss": target,
+        "target_loss": settings.training.target,
         "epochs_to_target": epochs if reached else None,
         "samples_to_target": epochs * NUM_TRAINING if reached else None,
         "epochs": epochs,
@@ -295,6 +331,7 @@ def _result(settings: CellSettings, outcome: Outcome) -> dict[str, object]:
         "code_hash": "feedfacefeedface",
         "started_at": "2024-01-01T00:00:00+00:00",
         "attempts": 1,
+        "margins": margins().digest,
         "device_changed": False,
         "history": [{"ranks": settings.ranks, "device": DEVICE, "from_step": 0}],
         "code": {"trainer.py": "aa", f"strategies/{settings.kind}.py": settings.kind},

@@ -3,7 +3,16 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from analysis_fixtures import DEVICE, TARGET, as_in_the_paper, paper_study, settings_of, write_cell, write_study
+from analysis_fixtures import (
+    DEVICE,
+    PILOTED,
+    TARGET,
+    as_in_the_paper,
+    paper_study,
+    settings_of,
+    write_cell,
+    write_study,
+)
 
 from strongscale.analysis.load import load
 from strongscale.common.errors import UserError
@@ -64,7 +73,7 @@ def test_every_run_of_the_matrix_and_of_the_edge_is_there(tmp_path):
     runs = load(write_study(tmp_path, paper_study(seeds=[1, 2])))
     lines = runs.cells["line"].value_counts()
     assert lines["matrix"] == (4 * 5 + 3) * 2
-    assert lines["edge"] == 4 * 2
+    assert lines["rate"] == 4 * 2
     assert set(runs.epochs["strategy"]) >= {"strong", "rate_0.001"}
 
 
@@ -177,28 +186,52 @@ def test_infinite_losses_are_read_as_such(tmp_path):
     assert runs.epochs_of(runs.of("warmup", 32)[0])["validation_loss"].tolist() == [float("inf")]
 
 
-def test_the_edge_rate_may_be_the_studys_rate(tmp_path):
-    training = {"learning_rate": "edge", "target": {"sequential_epochs": 20}, "max_epochs": 80}
-    edge = {"rates": [0.001, 0.003, 0.006]}
-    runs = load(write_study(tmp_path, paper_study(training=training, edge=edge)))
-    assert [run.base_rate for run in runs.edge] == [0.001, 0.003, 0.006]
+SEARCHED = {"learning_rate": "edge", "target": PILOTED, "max_epochs": 80}
+
+
+def test_the_study_runs_at_the_edge_that_was_found_with_the_target_that_pilots_set(tmp_path):
+    runs = load(write_study(tmp_path, paper_study(training=SEARCHED, edge={"rates": [0.006]})))
+    assert [run.base_rate for run in runs.edge] == [0.006]
     assert runs.sequential[0].base_rate == 0.003
-
-
-PILOTED = {"learning_rate": "edge", "target": {"sequential_epochs": 20, "pilots": [11, 12]}, "max_epochs": 80}
-
-
-def test_pilots_are_tries_and_the_target_they_set_is_every_cells(tmp_path):
-    runs = load(write_study(tmp_path, paper_study(training=PILOTED, edge={"rates": [0.001, 0.003, 0.006]})))
-    assert [(run.base_rate, run.seed) for run in runs.edge][:2] == [(0.001, 11), (0.001, 12)]
     assert {run.seed for run in runs.matrix} == {1}
+    assert {run.seed for run in runs.runs if run.line == "pilot"} == {11, 12}
     assert {run.result.target_loss for run in runs.matrix} == {TARGET}
 
 
 def test_without_the_target_that_pilots_set_nothing_is_read(tmp_path):
-    folder = write_study(tmp_path, paper_study(training=PILOTED, edge={"rates": [0.001, 0.003, 0.006]}))
+    folder = write_study(tmp_path, paper_study(training=SEARCHED))
     (folder / "target.json").unlink()
     with pytest.raises(UserError, match=r"target\.json: no such file; make it with `snakemake"):
+        load(folder)
+
+
+TUNED = {
+    "strategies": {"strong": {}, "weak": {}},
+    "training": {"learning_rate": "tuned", "target": TARGET, "max_epochs": 80},
+    "edge": {"rates": []},
+    "tuning": {"around": 0.003},
+}
+
+
+def test_with_tuned_rates_each_cell_has_that_of_its_batch_size(tmp_path):
+    runs = load(write_study(tmp_path, paper_study(**TUNED)))
+    found = {(run.strategy, run.workers): run.settings.training for run in runs.matrix}
+    assert {found["strong", n].learning_rate for n in (1, 2, 8)} == {0.003}
+    assert [found["weak", n].learning_rate for n in (1, 2, 8)] == [0.003, 0.006, 0.024]
+    assert found["weak", 8].warmup_steps == 256
+
+
+def test_a_cell_at_another_rate_than_was_tuned_for_its_batch_size_is_refused(tmp_path):
+    folder = write_study(tmp_path, paper_study(**TUNED))
+    edit(folder / "tuning" / "batch64" / "tuned.json", learning_rate=0.005)
+    with pytest.raises(UserError, match=r"weak/02workers/seed1.*learning_rate"):
+        load(folder)
+
+
+def test_a_batch_size_without_its_rate_is_one_line(tmp_path):
+    folder = write_study(tmp_path, paper_study(**TUNED))
+    (folder / "tuning" / "batch64" / "tuned.json").unlink()
+    with pytest.raises(UserError, match=r"tuned\.json: no such file; make it with `snakemake .*tuning\.batch64\.json`"):
         load(folder)
 
 
@@ -226,8 +259,7 @@ def test_a_cell_edited_by_hand_is_refused(tmp_path, changes, words):
 
 @pytest.mark.parametrize("changes", [{"learning_rate": 0.004}, {"target": 0.02}])
 def test_what_other_runs_decided_is_checked_too(tmp_path, changes):
-    training = {"learning_rate": "edge", "target": {"sequential_epochs": 20}, "max_epochs": 80}
-    folder = write_study(tmp_path, paper_study(training=training))
+    folder = write_study(tmp_path, paper_study(training=SEARCHED))
     raw = json.loads((tmp_path / STRONG.folder / "cell.json").read_text())
     agree_on(tmp_path / STRONG.folder, training={**raw["training"], **changes})
     name, value = next(iter(changes.items()))
@@ -248,10 +280,9 @@ def test_a_data_set_that_was_made_anew_is_noticed(tmp_path):
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"learning_rate": 0.5}', '{"learning_rate": [0.003]}'])
 def test_a_learning_rate_that_was_never_tried_is_refused(tmp_path, text):
-    training = {"learning_rate": "edge", "target": {"sequential_epochs": 20}, "max_epochs": 80}
-    folder = write_study(tmp_path, paper_study(training=training))
+    folder = write_study(tmp_path, paper_study(training=SEARCHED))
     (folder / "learning_rate.json").write_text(text)
-    with pytest.raises(UserError, match="learning_rate.json: learning_rate .* is none of edge.rates; remove it"):
+    with pytest.raises(UserError, match="learning_rate.json: .*; remove it and run again"):
         load(folder)
 
 
@@ -314,8 +345,7 @@ def test_a_strategy_that_is_gone_is_named(tmp_path):
 
 @pytest.mark.parametrize("name", ["cells/strong/02workers/seed1/cell.json", "learning_rate.json"])
 def test_a_missing_file_is_named_with_what_to_do(tmp_path, name):
-    training = {"learning_rate": "edge", "target": {"sequential_epochs": 20}, "max_epochs": 80}
-    folder = write_study(tmp_path, paper_study(training=training))
+    folder = write_study(tmp_path, paper_study(training=SEARCHED))
     (folder / name).unlink()
     with pytest.raises(UserError, match=f"{name}: no such file; (make it with|remove the folder and run it again)"):
         load(folder)

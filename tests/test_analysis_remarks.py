@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 from analysis_fixtures import CONSTANT_LOSS, as_in_the_paper, converged, exhausted, paper_study, write_study
 
-from strongscale.analysis import claims
 from strongscale.analysis.curve_figures import edge_figure, edge_outcome, warmup_figure
 from strongscale.analysis.load import load
 from strongscale.analysis.remarks import remarks
 from strongscale.analysis.tables import write_tables
 from strongscale.settings.cells import is_rate_name
+from strongscale.verdicts import claims
 
 
 def trains_at_every_rate(cell):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strongscale.analysis.load import load
-from strongscale.analysis.speedup import SpeedupLaw, fit, time_ratios
+from strongscale.analysis.speedup_law import SpeedupLaw, fit, time_ratios
 from strongscale.analysis.statistics import coverage, efficiency, status_of, summarise, time_to_target
 
 

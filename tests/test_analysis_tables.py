@@ -183,7 +183,7 @@ def test_the_speedup_law_is_fitted_to_both(tmp_path):
 
 def test_a_law_without_enough_points_is_not_fitted(tmp_path):
     folder = write_study(tmp_path, paper_study(workers=[1, 2], strategies={"strong": {}}))
-    speedup.write_law(load(folder), folder / "tables")
+    speedup.write(load(folder), folder)
     assert "cannot be fitted: 2 converged" in (folder / "tables" / "speedup_law.md").read_text()
     table = pd.read_csv(folder / "tables" / "speedup_law.csv")
     assert set(table.loc[table["source"] == "this study", "status"]) == {"cannot be fitted"}
@@ -218,8 +218,9 @@ def test_efficiency_is_never_converged_without_the_sequential_times(tmp_path):
 def test_a_line_called_strong_that_is_not_stands_beside_nothing_of_the_papers(tmp_path):
     folder = made(tmp_path, converged, strategies={"strong": {"kind": "weak"}}, workers=[1, 2, 4], edge={})
     assert "This study has no strong scaling" in (folder / "table1.md").read_text()
-    speedup.write_law(load(folder.parent), folder)
+    speedup.write(load(folder.parent), folder.parent)
     assert "This study: cannot be fitted" in (folder / "speedup_law.md").read_text()
+    assert "no whole epoch of strong scaling" in (folder / "speedup_parts.md").read_text()
 
 
 def test_the_law_says_which_numbers_of_workers_it_leaves_out(tmp_path):
@@ -227,7 +228,7 @@ def test_the_law_says_which_numbers_of_workers_it_leaves_out(tmp_path):
         return exhausted(cell) if cell.workers == 32 else converged(cell)
 
     folder = write_study(tmp_path, paper_study(strategies={"strong": {}}, edge={}), script)
-    speedup.write_law(load(folder), folder / "tables")
+    speedup.write(load(folder), folder)
     text = (folder / "tables" / "speedup_law.md").read_text()
     assert text.count("Left out: ") == 1
     assert "Left out: 32 workers, where the efficiency has no median." in text

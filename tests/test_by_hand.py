@@ -74,7 +74,7 @@ def test_a_whole_study_is_made_and_a_second_call_trains_nothing(by_hand):
     assert json.loads(timings.read_text())["origin"] == "measured"
     by_hand.matrix(told.append)
     by_hand.analyse()
-    assert told == ["1 runs: rates", "1 runs: sequential", "1 runs: scaled"]
+    assert told == ["1 runs: pilots", "1 runs: sequential", "1 runs: scaled"]
     assert (by_hand.folder / "tables" / "machines.md").exists()
     assert (by_hand.folder / "cells/strong/02workers/seed1/clock.json").exists()
     results = sorted(by_hand.folder.rglob("result.json"))

@@ -8,7 +8,6 @@ import pytest
 from analysis_fixtures import (
     BASE_RATE,
     DEVICE,
-    SEQUENTIAL_EPOCHS,
     as_in_the_paper,
     converged,
     paper_study,
@@ -28,7 +27,7 @@ from strongscale.timing.network import network_of
 from strongscale.timing.steps import read_steps
 from strongscale.timing.timings import read_timings
 
-TARGET = {"learning_rate": BASE_RATE, "target": {"sequential_epochs": SEQUENTIAL_EPOCHS}, "max_epochs": 80}
+TARGET = {"learning_rate": BASE_RATE, "target": 0.0056, "max_epochs": 80}
 EMULATED = {
     "clock": "emulated",
     "strategies": {"strong": {}, "weak": {}},
@@ -382,5 +381,7 @@ def test_a_study_on_the_wall_clock_has_no_other_machines(tmp_path):
 def test_timings_of_other_cubes_are_refused_in_one_line(folder):
     (path,) = (folder.parent / "timings").glob("*/timings.json")
     edit(path, gradient_bytes=7)
-    with pytest.raises(UserError, match=r"of a gradient of 7 bytes, .* has \d+; allowed: timings of cubes of the same size"):
+    with pytest.raises(
+        UserError, match=r"of a gradient of 7 bytes, .* has \d+; allowed: timings of cubes of the same size"
+    ):
         load(folder)

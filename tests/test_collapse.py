@@ -10,10 +10,11 @@ from torch import nn
 
 from strongscale.distributed.world import World
 from strongscale.models.deepdensity import DeepDensity
-from strongscale.settings.config import SequentialEpochs
+from strongscale.settings.config import Collapse
 from strongscale.training import collapse, samples, setup
 from strongscale.training.run import train
 
+AT_ONCE = Collapse(min_steps=0)
 CUBES = torch.rand(19, 4, 4, 4, generator=torch.Generator().manual_seed(0))
 
 
@@ -66,7 +67,7 @@ def result_of(folder):
 
 def test_a_run_whose_output_is_the_mean_cube_has_collapsed(make_cell, best_constant):
     """Its loss is far below that of predicting zero."""
-    result = result_of(make_cell("sequential", max_epochs=9, learning_rate=1e-12))
+    result = result_of(make_cell("sequential", max_epochs=9, learning_rate=1e-12, collapse=AT_ONCE))
     assert (result["status"], result["diverged_because"], result["epochs"]) == ("diverged", "collapsed", 6)
     assert result["final_validation_loss"] < 0.5 * result["null_loss"]
 
@@ -75,21 +76,25 @@ def test_a_constant_that_is_lucky_in_the_validation_samples_does_not_converge(ma
     folder = make_cell("sequential", max_epochs=2, learning_rate=1e-12, target=1e-9)
     constant = samples.read(folder, setup.read_settings(folder)).constant_loss
     result = result_of(
-        make_cell("sequential", name="lucky", max_epochs=2, learning_rate=1e-12, target=0.999 * constant)
+        make_cell(
+            "sequential", name="lucky", max_epochs=2, learning_rate=1e-12, target=0.999 * constant, collapse=AT_ONCE
+        )
     )
     assert result["best_validation_loss"] < 0.999 * constant == result["target_loss"]
     assert (result["status"], result["diverged_because"]) == ("diverged", "collapsed")
 
 
-def test_a_sequential_run_that_learnt_less_than_a_constant_sets_no_target(make_cell):
-    result = result_of(make_cell("sequential", learning_rate=1e-9, target=SequentialEpochs(sequential_epochs=2)))
-    assert result["best_validation_loss"] > result["constant_loss"]
-    assert (result["status"], result["target_loss"], result["epochs_to_target"]) == ("exhausted", None, None)
+def test_a_run_of_few_steps_is_not_called_collapsed(make_cell, best_constant):
+    result = result_of(make_cell("sequential", max_epochs=9, learning_rate=1e-12))
+    assert (result["status"], result["epochs"]) == ("exhausted", 9)
 
 
 def test_ranks_agree_on_a_collapse(make_cell):
     """At such a rate the first steps leave an output that no longer moves."""
-    folders = [make_cell("strong", 3, learning_rate=0.1, max_epochs=12, name=f"ranks{ranks}") for ranks in (1, 3)]
+    folders = [
+        make_cell("strong", 3, learning_rate=0.1, max_epochs=12, name=f"ranks{ranks}", collapse=AT_ONCE)
+        for ranks in (1, 3)
+    ]
     train(folders[0], World())
     answer = mpirun(3, "strongscale.training", folders[1])
     assert answer.returncode == 0, answer.stderr

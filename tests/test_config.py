@@ -53,7 +53,21 @@ MISTAKES = [
     ("studies.quick.seeds", [-1], ["studies.quick.seeds[0]", "-1", "at least 0"]),
     ("studies.quick.strategies.strong", {"workers": [0]}, ["strategies.strong.workers[0]", "0", "at least 1"]),
     ("studies.quick.model.dimensions", 2.0, ["studies.quick.model.dimensions", "2.0", "1, 2, 3"]),
-    ("studies.quick.edge.rates", [], ["studies.quick.edge.rates", "at least one rate"]),
+    ("studies.fair.tuning.around", None, ["studies.fair.tuning.around", "null", "a rate to search about"]),
+    ("studies.fair.tuning.trials", 6, ["studies.fair.tuning.trials", "6", "4, 8"]),
+    ("studies.fair.tuning.seeds", [201, 2], ["studies.fair.tuning.seeds", "2 is not allowed", "the study's nor its pilots'"]),
+    ("studies.fair.tuning.seeds", [101], ["studies.fair.tuning.seeds", "101 is not allowed"]),
+    ("studies.fair.training.warmup_steps", 5, ["studies.fair.training.warmup_steps", "5", "finds the warm-up too"]),
+    ("studies.fair.training.warmup_steps", -1, ["studies.fair.training.warmup_steps", "-1", "at least 0"]),
+    ("studies.fair.strategies.linear", {}, ["studies.fair.strategies.linear", "changes the rate", "strong and weak"]),
+    ("studies.fair.strategies.warmup", {}, ["studies.fair.strategies.warmup", "changes the rate"]),
+    ("studies.fair.strategies.weak", {"optimizer": "sgd"}, ["studies.fair.strategies.weak", "an optimizer or update rule"]),
+    ("studies.quick.edge.between", None, ["studies.quick.edge.between", "null", "two rates [LOW, HIGH]"]),
+    ("studies.quick.edge.between", [0.004, 0.001], ["edge.between: [0.004, 0.001]", "the lower rate first"]),
+    ("studies.quick.edge.seeds", [101, 2], ["studies.quick.edge.seeds", "2", "aren't among the study's"]),
+    ("studies.quick.edge.resolution", 1.0, ["edge.resolution", "1.0", "at least 1.05"]),
+    ("studies.quick.training.target", {"sequential_epochs": 10}, ["training.target.pilots", "missing"]),
+    ("studies.quick.strategies", {"pilot": {"kind": "strong"}}, ["strategies.'pilot'", "not sequential, pilot or rate_..."]),
     ("studies.quick.model.kernels", [7, 5], ["studies.quick.model.kernels", "[7, 5]", "as many as there are filters"]),
     ("studies.quick.model.kernels", [9, 7, 5], ["studies.quick.model.kernels", "leave -2 voxels"]),
     ("studies.paper.max_ranks", 2, ["studies.paper.max_ranks", "2", "null with clock: wall"]),
@@ -215,17 +229,23 @@ def test_more_seeds_workers_or_rates_leave_the_cells_there_are_as_they_are():
         assert cells.own_part(before, "strong") == cells.own_part(after, "strong")
 
 
+def test_the_search_for_the_edge_depends_on_the_sequential_run_and_its_own_settings_alone():
+    before = cells.search_part(parse(RAW).studies["quick"])
+    for key, value in [("workers", [1, 3]), ("seeds", [1, 2]), ("edge.rates", [0.1]), ("training.max_epochs", 99)]:
+        assert cells.search_part(parse(changed(f"studies.quick.{key}", value)).studies["quick"]) == before
+    for key, value in [("edge.epochs", 6), ("edge.resolution", 1.5), ("training.evaluation_chunk", 4)]:
+        assert cells.search_part(parse(changed(f"studies.quick.{key}", value)).studies["quick"]) != before
+
+
 def test_passes_of_the_sequential_path_are_as_given_and_those_of_whole_shards_are_whole():
     study = parse(changed("studies.quick.training.microbatch", 2)).studies["quick"]
     base = study.training.batch_size
-    sizes = {line: cells.microbatch(study, line) for line in ("sequential", *study.strategies, "rate_0.001")}
-    assert sizes == {"sequential": 2, "strong": 2, "weak": base, "linear": base, "warmup": base, "rate_0.001": base}
-
-
-def test_tries_that_are_no_pilots_take_passes_as_the_sequential_run_does():
-    """It is one of them: at the study's own rate."""
-    study = parse(changed("studies.quick.training.target", {"sequential_epochs": 10})).studies["quick"]
-    assert cells.microbatch(study, "rate_0.001") == cells.microbatch(study, "sequential") == 4
+    sizes = {line: cells.microbatch(study, line) for line in ("sequential", *study.strategies, "rate_0.001", "pilot")}
+    assert sizes == {
+        "sequential": 2,
+        "strong": 2,
+        **dict.fromkeys(("weak", "linear", "warmup", "rate_0.001", "pilot"), base),
+    }
 
 
 def test_passes_do_not_depend_on_workers_or_on_other_lines():
@@ -313,7 +333,10 @@ def with_other(settings):
             {"clock": "wall", "max_ranks": None},
             r"studies\.other\.clock: wall is not allowed with trajectories; allowed: emulated",
         ),
-        ({"training": {"learning_rate": 0.5}}, r"studies\.other\.trajectories: study quick has no run rate_0.5"),
+        (
+            {"training": {"learning_rate": 0.5}},
+            r"studies\.other: training .*0\.5.* the runs of study quick weren't trained",
+        ),
         ({"training": {"batch_size": 64}}, r"studies\.other: training .*64.* the runs of study quick weren't trained"),
         ({"training": {"max_epochs": 50}}, r"studies\.other: training .*50.* the runs of study quick weren't trained"),
         ({"model": {"filters": [8, 8, 8]}}, r"studies\.other: model .* the runs of study quick weren't trained"),
@@ -347,4 +370,4 @@ def test_a_rate_of_its_own_is_no_part_of_what_seconds_are_made_of():
 
 def test_a_rate_of_the_edge_that_is_the_studys_own_is_not_run_twice():
     raw = changed("studies.paper.edge.rates", [0.00105, 0.0021])
-    assert [cell.strategy for cell in cells.edge_cells("paper", parse(raw).studies["paper"])] == ["rate_0.0021"]
+    assert [cell.strategy for cell in cells.rate_cells("paper", parse(raw).studies["paper"])] == ["rate_0.0021"]

@@ -6,8 +6,10 @@ import math
 import pytest
 from conftest import ROOT
 
-from strongscale.analysis import paper_machine, paper_seconds
-from strongscale.analysis.paper_seconds import (
+from strongscale.common.schema import plain
+from strongscale.paper_machine import __main__ as paper_machine
+from strongscale.paper_machine import readings as paper_seconds
+from strongscale.paper_machine.readings import (
     FORWARD_SHARE,
     FREE,
     NUM_TRAINING,
@@ -21,8 +23,7 @@ from strongscale.analysis.paper_seconds import (
     readings,
     seconds_of,
 )
-from strongscale.analysis.paper_shipped import COMMAND, SHIPPED_STEP_S
-from strongscale.common.schema import plain
+from strongscale.paper_machine.shipped import COMMAND, SHIPPED_STEP_S
 from strongscale.settings.config import NETWORKS
 from strongscale.settings.timed import path_of, shipped
 from strongscale.timing.emulation import Emulation

@@ -42,30 +42,6 @@ def test_a_target_that_a_constant_output_reaches_is_refused(tmp_path, tiny_datas
     write(tmp_path / "mine" / name, tiny_dataset, model=model, training={"target": 0.999 * constant})
 
 
-@pytest.mark.parametrize(
-    ("result", "words"),
-    [
-        (
-            {"status": "exhausted", "epochs": 9, "best_validation_loss": 0.021, "constant_loss": 0.02},
-            r"in 9 epochs the sequential run learnt less than the best constant output \(a loss of 0\.021 against 0\.02\)",
-        ),
-        (
-            {"status": "diverged", "diverged_because": "collapsed", "learning_rate": 0.004},
-            r"diverged \(collapsed\) at learning rate 0\.004, so it sets no target",
-        ),
-    ],
-)
-def test_a_sequential_run_that_sets_no_target_is_one_line(make_cell, tmp_path, tiny_dataset, result, words):
-    (tmp_path / "result.json").write_text(json.dumps(result))
-    study = {"dataset": "tiny", "strategies": {"strong": {}}, "training": {"target": {"sequential_epochs": 9}}}
-    output = tmp_path / "mine" / "cells" / "strong" / "02workers" / "seed1" / "cell.json"
-    options = ["--settings", json.dumps(plain(build(Study, study, "study"))), "--output", str(output)]
-    options += ["--dataset", str(tiny_dataset / "dataset.json"), "--sequential", str(tmp_path / "result.json")]
-    with pytest.raises(UserError, match=words):
-        prepare.main(options)
-    assert not output.exists()
-
-
 def test_a_minibatch_that_takes_all_samples_is_told_in_the_plan(tmp_path, tiny_dataset, capsys):
     write(tmp_path / "mine" / "study.json", tiny_dataset, training={"batch_size": 25, "target": None})
     said = capsys.readouterr().out

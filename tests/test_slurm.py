@@ -38,7 +38,7 @@ studies:
     strategies: {strong: {}, weak: {workers: [2]}}
     model: {components: 4, filters: [4, 4], kernels: [5, 3]}
     training:
-      {batch_size: 8, learning_rate: 0.003, target: {sequential_epochs: 3}, max_epochs: 4, reduction: exact, microbatch: 2}
+      {batch_size: 8, learning_rate: 0.003, target: null, max_epochs: 4, reduction: exact, microbatch: 2}
     job: {minutes: 5, memory_mb: 400}
   undisturbed:
     like: tiny
@@ -189,7 +189,7 @@ def quick(tmp_path):
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
     study = config["studies"]["quick"]
     study["training"] |= {"learning_rate": 0.00105, "target": None, "max_epochs": 2}
-    study["edge"]["epochs"] = 2
+    study["edge"] = {"rates": [0.001, 0.002, 0.004], "epochs": 2}
     study |= {"seeds": [1], "share_trajectories": False}  # each cell a job
     folder = tmp_path / "quick"
     folder.mkdir()

@@ -9,9 +9,11 @@ import subprocess
 import sys
 
 import pytest
+from analysis_fixtures import TARGET
 from status_fixtures import NOW, Life, make_study, status_of
 
 from strongscale.settings.cells import Cell
+from strongscale.status.page import Page
 from strongscale.status.snapshot import as_table, take
 from strongscale.status.state import FINISHED
 
@@ -73,11 +75,10 @@ def test_work_that_was_lost_and_the_epoch_that_isnt_done_dont_make_epochs_longer
 
 
 def test_a_target_that_other_runs_set_comes_from_the_cells_settings(tmp_path):
-    study, folder = make_study(
-        tmp_path / "results", training={"target": {"sequential_epochs": 20}, "max_epochs": 40}, edge={"rates": []}
-    )
+    training = {"target": {"sequential_epochs": 20, "pilots": [11]}, "max_epochs": 40}
+    study, folder = make_study(tmp_path / "results", training=training)
     Life(folder).prepared(study).locked(NOW - 9).beat(NOW).epochs(1, at=NOW)
-    assert status_of(folder).target == pytest.approx(0.00519524, rel=1e-3)
+    assert status_of(folder).target == TARGET
 
 
 def test_a_run_in_its_first_epoch_is_running(study):
@@ -255,37 +256,35 @@ def test_a_cell_without_a_folder_waits(study):
 
 
 EDGE = {
-    "training": {"learning_rate": "edge", "target": {"sequential_epochs": 5}, "max_epochs": 40},
-    "edge": {"rates": [0.001, 0.002]},
+    "training": {"learning_rate": "edge", "target": {"sequential_epochs": 5, "pilots": [11, 12]}, "max_epochs": 40},
+    "edge": {"between": [0.001, 0.004], "rates": [0.001]},
 }
+PILOT = Cell("small", "pilot", 1, 11)
 
 
 def test_a_cell_waits_for_the_edge_search_and_says_how_far_that_is(tmp_path):
     _, folder = make_study(tmp_path / "results", **EDGE)
-    Life(folder, Cell("small", "rate_0.001", 1, 1)).ended("exhausted")
-    assert status_of(folder).words == "for the edge search (1 of 2 runs at other rates done)"
-    assert status_of(folder, Cell("small", "rate_0.002", 1, 1)).words == "to be started"
+    trial = folder / "edge/trials/0.001/seed101/result.json"
+    trial.parent.mkdir(parents=True)
+    trial.write_text("{}")
+    words = "for the search for the edge (1 short runs done)"
+    assert status_of(folder).words == status_of(folder, PILOT).words == words
+    assert status_of(folder, Cell("small", "rate_0.001", 1, 1)).words == "to be started"
+    assert "search for the edge: 1 short runs done" in Page().write(take(folder, NOW))
+
+
+def test_a_search_that_is_over_is_told_no_more(tmp_path):
+    _, folder = make_study(tmp_path / "results", **EDGE)
+    (folder / "learning_rate.json").write_text("{}")
+    assert "search for the edge" not in Page().write(take(folder, NOW))
 
 
 def test_a_cell_waits_for_the_pilots_that_set_the_target(tmp_path):
-    training = {"learning_rate": 0.001, "target": {"sequential_epochs": 5, "pilots": [11]}, "max_epochs": 40}
-    _, folder = make_study(tmp_path / "results", training=training, edge={"rates": [0.002]})
-    Life(folder, Cell("small", "rate_0.002", 1, 11)).ended("exhausted")
+    _, folder = make_study(tmp_path / "results", **EDGE)
+    (folder / "learning_rate.json").write_text("{}")
+    Life(folder, PILOT).ended("exhausted")
     assert status_of(folder).words == "for the pilots, which set the target (1 of 2 done)"
-
-
-def test_a_cell_waits_for_the_sequential_run_of_its_seed(tmp_path):
-    _, folder = make_study(tmp_path / "results", **EDGE)
-    (folder / "learning_rate.json").write_text("{}")
-    Life(folder, Cell("small", "sequential", 1, 1)).locked(NOW).beat(NOW)
-    assert "for the sequential run of seed 1, which sets the target (running)" in status_of(folder).words
-
-
-def test_a_cell_that_can_never_start_says_so(tmp_path):
-    _, folder = make_study(tmp_path / "results", **EDGE)
-    (folder / "learning_rate.json").write_text("{}")
-    Life(folder, Cell("small", "sequential", 1, 1)).ended("diverged")
-    assert "the sequential run of seed 1 diverged, so it sets no target" in status_of(folder).words
+    assert status_of(folder, Cell("small", "pilot", 1, 12)).words == "to be started"
 
 
 def test_no_cell_waits_for_a_network_that_only_seconds_are_made_of(tmp_path):

@@ -3,18 +3,19 @@
 import pytest
 
 from strongscale.settings.config import Collapse
-from strongscale.training.stopping import Verdict, judge
+from strongscale.training.stopping import Verdict, judge, settled_steps
 
 CONSTANT = 0.019
 
 
-def verdict(validation, training=None, target=0.01, max_epochs=100, ignores_input=False, **collapse):
+def verdict(validation, training=None, target=0.01, max_epochs=100, ignores_input=False, settled=1000, **collapse):
     return judge(
         training or validation,
         validation,
         target=target,
         max_epochs=max_epochs,
         constant_loss=CONSTANT,
+        settled=settled,
         collapse=Collapse(**collapse),
         ignores_input=lambda: ignores_input,
     )
@@ -78,6 +79,7 @@ def test_a_run_that_improves_and_uses_its_input_is_never_asked():
             target=0.01,
             max_epochs=9,
             constant_loss=CONSTANT,
+            settled=1000,
             collapse=Collapse(patience=1),
             ignores_input=ask,
         )
@@ -87,3 +89,26 @@ def test_a_run_that_improves_and_uses_its_input_is_never_asked():
 
 def test_a_run_without_a_target_goes_on():
     assert verdict([0.02, 0.001], target=None) is None
+
+
+@pytest.mark.parametrize(("settled", "expected"), [(99, None), (100, Verdict("diverged", "collapsed"))])
+def test_epochs_of_few_steps_say_little_of_a_collapse(settled, expected):
+    assert verdict([0.03] * 12, ignores_input=True, patience=5, settled=settled) == expected
+
+
+def test_a_run_too_short_to_be_called_collapsed_is_exhausted():
+    assert verdict([0.03] * 12, max_epochs=12, ignores_input=True, settled=12) == Verdict("exhausted")
+
+
+@pytest.mark.parametrize(
+    ("rates", "expected"),
+    [
+        ([0.1, 0.1, 0.1], 30),
+        ([0.1], 10),
+        ([0.05, 0.1, 0.1], 10),
+        ([0.03, 0.06, 0.1], 0),
+        ([0.1, 0.05, 0.01], 30),
+    ],
+)
+def test_steps_count_from_the_end_of_a_warm_up(rates, expected):
+    assert settled_steps([10 * epoch for epoch in range(1, len(rates) + 1)], rates) == expected

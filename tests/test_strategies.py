@@ -48,6 +48,21 @@ def test_steps_of_an_epoch_are_equally_far_apart_though_the_last_minibatch_is_sm
     assert rates == pytest.approx([1.2, 1.3])
 
 
+@pytest.mark.parametrize(("name", "times"), [("strong", 1), ("weak", 1), ("linear", 8)])
+def test_over_the_first_steps_of_a_run_the_rate_rises_to_what_is_planned(name, times):
+    strategy = parts.find(Strategy, name, "kind")()
+    samples = 3 * strategy.plan(BASE, Progress(workers=8, samples=1000)).batch
+    epochs = list(itertools.islice(strategies.planned(strategy, BASE, 8, samples, 4), 2))
+    rates = [plan.rate / (times * BASE.rate) for plans in epochs for plan in plans]
+    assert rates == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
+
+
+def test_no_steps_of_warm_up_leave_every_plan_as_it_is():
+    strategy = parts.find(Strategy, "warmup", "kind")()
+    with_none, plain = (strategies.planned(strategy, BASE, 8, 1000, *steps) for steps in ((0,), ()))
+    assert next(with_none) == next(plain)
+
+
 def test_a_strategy_that_is_not_there_is_told_with_those_that_are():
     with pytest.raises(UserError, match=r"kind: no strategy 'nope'; allowed: .*warmup, .*, or a file of your own"):
         parts.find(Strategy, "nope", "kind")

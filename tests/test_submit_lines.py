@@ -21,7 +21,7 @@ studies:
     clock: wall
     workers: [1, 4, 32]
     strategies: {strong: {}}
-    training: {learning_rate: 0.001, target: {sequential_epochs: 2}, max_epochs: 3}
+    training: {learning_rate: 0.001, target: null, max_epochs: 3}
     job: {minutes: 5, memory_mb: 400}
   gpu:
     like: cpu

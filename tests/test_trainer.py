@@ -14,7 +14,6 @@ from emulation_fixtures import seconds_of, timings
 
 from strongscale.common.errors import UserError
 from strongscale.distributed.world import World
-from strongscale.settings.config import SequentialEpochs
 from strongscale.tasks.autoencoding import msle
 from strongscale.timing.steps import read_steps
 from strongscale.training import sampler, setup
@@ -119,14 +118,6 @@ def test_a_result_tells_its_whole_story(make_cell):
         assert result[key]
     made = {"epochs.csv", "steps.json", "weights.safetensors", "result.json"}
     assert {path.name for path in folder.iterdir()} == {"cell.json", *made}
-
-
-def test_a_sequential_run_that_sets_the_target_converges_at_its_best_epoch(make_cell):
-    folder = make_cell("sequential", target=SequentialEpochs(sequential_epochs=12), max_epochs=12, learning_rate=0.004)
-    train(folder, World())
-    result = json.loads((folder / "result.json").read_text())
-    assert (result["status"], result["epochs"]) == ("converged", 12)
-    assert result["target_loss"] == result["best_validation_loss"]
 
 
 def test_an_emulated_run_tells_no_seconds_but_its_steps(make_cell):

@@ -11,13 +11,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import ROOT, environment, mostly_slow
-from workflow_fixtures import CELLS, DATASET, EMULATED, TINY, jobs_of, plan, snakemake, write_config
+from workflow_fixtures import CELLS, DATASET, EMULATED, PILOTS, jobs_of, plan, snakemake, write_config
 
 CELL_FILES = {"cell.json", "epochs.csv", "result.json", "weights.safetensors"}
 CELL_FILES |= {"steps.json", "train.log", "receipt.json"}
 CSV_TABLES = ("cells", "edge", "where_time_goes")
 TABLES = ("time_to_target", "epochs_to_target", "samples_to_target", "table1", "table2")
-FIGURES = ("figure1", "figure2", "figure3", "figure4", "figure5", "efficiency", "edge", "parts")
+FIGURES = ("figure1", "figure2", "figure3", "figure4", "figure5", "efficiency", "edge", "parts", "pareto", "speedup")
 PICTURES = (
     "quality/quality.png",
     "quality/montage.png",
@@ -61,8 +61,8 @@ def test_a_small_study_is_made_from_nothing_and_only_what_is_lost_again(tmp_path
         config["datasets"]["tiny"]["phantom"] |= {"scans": 4, "nodules": 24, "subsets": 1}
         config["datasets"]["tiny"]["num_validation"] = 6
         study = {"network": "gigabit", "workers": [1, 2], "seeds": [1], "strategies": {"strong": {}, "weak": {}}}
-        config["studies"] = {"tiny": config["studies"]["tiny"] | study | {"edge": {"rates": []}}}
-        config["studies"]["tiny"]["training"]["learning_rate"] = 0.001
+        config["studies"] = {"tiny": config["studies"]["tiny"] | study | {"edge": {}}}
+        config["studies"]["tiny"]["training"] |= {"learning_rate": 0.001, "target": None}
 
     write_config(tmp_path, shrink)
     cells = {"sequential/01workers/seed1", "weak/02workers/seed1"}
@@ -94,7 +94,7 @@ def test_a_run_makes_every_table_and_figure(finished, study):
     promised = ["claims.csv", "claims.md", "claims.html", "study.json", "reconstructions.npz"]
     promised += [f"tables/{table}.csv" for table in CSV_TABLES]
     promised += [f"tables/{table}.{form}" for table in TABLES for form in ("csv", "md", "tex", "html")]
-    promised += [f"tables/speedup_law.{form}" for form in ("csv", "md", "html")]
+    promised += [f"tables/speedup_{name}.{form}" for name in ("law", "parts") for form in ("csv", "md", "html")]
     promised += [f"figures/{figure}.{form}" for figure in FIGURES for form in ("svg", "pdf", "png")]
     promised += [f"nodules/{name}" for name in ("nodules.npy", "nodules.csv", "novelty.json", "novelty.md")]
     promised += [f"nodules/{name}" for name in ("likeness.csv", "montage.png", "novelty.png", "likeness.png")]
@@ -168,7 +168,7 @@ def test_the_clock_check_compares_both_clocks(finished):
 
 
 def test_comparing_clocks_takes_the_other_studys_cells_as_they_are(finished):
-    assert finished.wall.trained == {"sequential/01workers/seed1", "strong/02workers/seed1"}
+    assert finished.wall.trained == {*PILOTS, "sequential/01workers/seed1", "strong/02workers/seed1"}
 
 
 class Loads(HTMLParser):
@@ -243,13 +243,19 @@ def test_a_key_that_stands_twice_is_refused_in_one_line_with_its_place(tmp_path)
     )
 
 
-def test_pilots_find_the_rate_and_set_the_target_before_any_other_cell(tmp_path):
-    target = "{sequential_epochs: 2, pilots: [11, 12]}"
-    (tmp_path / "tiny.yaml").write_text(TINY.replace("{sequential_epochs: 8}", target))
+def test_the_search_finds_the_rate_and_pilots_set_the_target_before_any_other_cell(tmp_path):
+    write_config(tmp_path)
     planned = plan(tmp_path, "results/tiny/cells/weak/02workers/seed1/receipt.json")
-    tries = {f"rate_{rate}/01workers/seed{seed}" for rate in ("0.001", "0.003") for seed in (11, 12)}
-    assert planned.trained == {*tries, "weak/02workers/seed1"}
+    assert planned.trained == {*PILOTS, "weak/02workers/seed1"}
     assert {"edge", "target"} <= planned.rules
+    assert not {"edge", "target"} & plan(tmp_path, "results/tiny/cells/rate_0.003/01workers/seed1/receipt.json").rules
+
+
+def test_a_study_that_looks_for_no_edge_is_told_so_in_one_line(tmp_path):
+    write_config(tmp_path)
+    process = snakemake(tmp_path, "results/tiny_wall/receipts/learning_rate.json")
+    assert process.returncode != 0
+    assert "study tiny_wall looks for no edge of its own" in process.stdout.splitlines()[-1]
 
 
 WRONG_CELLS = {
@@ -257,7 +263,7 @@ WRONG_CELLS = {
     "weak/99workers/seed1": "weak/02workers 03workers",
     "weak/02workers/seed9": "each with seed1 seed2",
     "weak/2workers/seed1": "weak/02workers 03workers",
-    "rate_abc/01workers/seed1": "rate_0.001/01workers; rate_0.003/01workers",
+    "rate_abc/01workers/seed1": "rate_0.003/01workers",
 }
 
 

@@ -300,7 +300,7 @@ def test_spaces_in_paths_are_fine(scans, tmp_path):
         use_folder(scans)(config)
         study = {"network": "gigabit", "workers": [1, 2], "seeds": [1], "max_ranks": 2, "strategies": {"strong": {}}}
         config["studies"]["tiny"] |= study
-        config["studies"]["tiny"]["training"]["learning_rate"] = 0.001
+        config["studies"]["tiny"]["training"] |= {"learning_rate": 0.001, "target": None}
         config["studies"]["tiny"]["edge"] = {"rates": [0.003], "epochs": 1}
         del config["studies"]["tiny_wall"]
 

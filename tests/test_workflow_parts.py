@@ -21,7 +21,7 @@ def folder(tmp_path):
     (tmp_path / "squareroot.py").write_text(STRATEGY)
     (tmp_path / "broken.py").write_text("import nothing_of_this_name\n")
     training = {"learning_rate": 0.01, "target": None, "max_epochs": 2}
-    mine = {"like": "digits", "task": "tumours.py", "workers": [2], "training": training, "edge": {"rates": []}}
+    mine = {"like": "digits", "task": "tumours.py", "workers": [2], "training": training}
     studies = {
         "tumours": mine | {"strategies": {"squareroot": {"kind": "squareroot.py"}}},
         "broken": mine | {"strategies": {"mine": {"kind": "broken.py"}}},

@@ -19,6 +19,7 @@ from workflow_fixtures import (
     EMULATED,
     SCALED,
     SEEDS,
+    SEQUENTIAL,
     command,
     fingerprint,
     jobs_of,
@@ -28,7 +29,7 @@ from workflow_fixtures import (
 )
 
 FROM_LEDGER = {"ledger", "totals", "losses"}
-FROM_DATASET = {"dataset", "quality", "study", "cell", "train", "edge", "reconstructions", "new_nodules"}
+FROM_DATASET = {"dataset", "quality", "study", "cell", "train", "edge", "target", "reconstructions", "new_nodules"}
 FROM_DATASET |= {"timings"} | EMULATED
 
 
@@ -82,13 +83,13 @@ def test_another_seed_trains_its_cells_alone(plan_changed):
     assert planned.rules == {"study", "cell", "train", "clock_check"} | ANALYSIS
 
 
-def test_more_epochs_leave_the_edge_and_the_sequential_run_alone(plan_changed):
+def test_more_epochs_leave_the_edge_and_the_target_alone(plan_changed):
     def prolong(config):
-        config["studies"]["tiny"]["training"]["max_epochs"] = 10
+        config["studies"]["tiny"]["training"]["max_epochs"] = 20
 
     planned = plan_changed(prolong)
-    assert planned.trained == planned.prepared == SCALED
-    assert planned.rules == {"study", "cell", "train"} | EMULATED
+    assert planned.trained == planned.prepared == SCALED | SEQUENTIAL
+    assert planned.rules == {"study", "cell", "train", "reconstructions", "new_nodules"} | EMULATED
 
 
 def test_other_voxels_leave_the_scans_alone(plan_changed):
@@ -192,7 +193,7 @@ def test_a_lost_receipt_is_written_again_from_what_is_there(work):
 def test_annotations_that_are_left_out_otherwise_train_nothing_again(work):
     before = owned(work)
     write_config(work, lambda config: config["datasets"]["tiny"].update(partial=True))
-    receipt = "results/tiny/cells/rate_0.001/01workers/seed1/receipt.json"
+    receipt = "results/tiny/cells/rate_0.003/01workers/seed1/receipt.json"
     assert {"ledger", "dataset", "train"} <= jobs_of(snakemake(work, receipt)).rules
     assert owned(work) == before
 
@@ -222,7 +223,8 @@ TOUCHED = {
     "dataset": f"{DATASET}/receipts/dataset.json",
     "study": "results/tiny/study.json",
     "network": "results/tiny/receipts/network.json",
-    "edge": "results/tiny/learning_rate.json",
+    "edge": "results/tiny/receipts/learning_rate.json",
+    "target": "results/tiny/target.json",
     "cell": "results/tiny/cells/weak/02workers/seed1/cell.json",
     "train": "results/tiny/cells/weak/02workers/seed1/receipt.json",
     "reconstructions": "results/tiny/receipts/reconstructions.json",
@@ -287,7 +289,7 @@ def test_a_killed_study_continues(work):
             pytest.fail("the study ended before it could be killed")
     kill(process)
     done = {path: fingerprint(path) for path in cells.glob("rate_*/*/*/result.json")}
-    assert len(done) == 2
+    assert len(done) == 1
 
     assert snakemake(work, target, "--unlock").returncode == 0
     continued = jobs_of(snakemake(work, target))

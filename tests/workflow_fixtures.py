@@ -18,7 +18,7 @@ datasets:
   tiny:
     phantom: {scans: 6, nodules: 40, subsets: 2, size_mm: [60, 60, 60]}
     num_validation: 10
-    cubes: {window_hu: [-700, 8000]} # so faint that a tiny model soon beats the best constant output
+    cubes: {diameters: 1.5} # which a tiny model soon reconstructs better than the best constant output
 studies:
   tiny:
     dataset: tiny
@@ -35,11 +35,11 @@ studies:
     training:
       batch_size: 8
       learning_rate: edge
-      target: {sequential_epochs: 8}
-      max_epochs: 9
+      target: {sequential_epochs: 12, pilots: [11]}
+      max_epochs: 13
       reduction: exact
       microbatch: 2
-    edge: {rates: [0.001, 0.003], epochs: 2}
+    edge: {between: [0.001, 0.004], epochs: 12, seeds: [11], resolution: 2, rates: [0.003]}
     new_nodules: {count: 5}
   tiny_wall:
     like: tiny
@@ -57,8 +57,9 @@ SEEDS = ("seed1", "seed2")
 LINES = ("weak/02workers", "weak/03workers", "warmup10/03workers")  # strong scaling is the sequential run
 SCALED = {f"{line}/{seed}" for line in LINES for seed in SEEDS}
 SEQUENTIAL = {f"sequential/01workers/{seed}" for seed in SEEDS}
-EDGE = {f"rate_{rate}/01workers/{seed}" for rate in ("0.001", "0.003") for seed in SEEDS}
-CELLS = SCALED | SEQUENTIAL | EDGE
+EDGE = {f"rate_0.003/01workers/{seed}" for seed in SEEDS}
+PILOTS = {"pilot/01workers/seed11"}
+CELLS = SCALED | SEQUENTIAL | EDGE | PILOTS
 ANALYSIS = {"tables", "speedup", "claims", "figures"}
 EMULATED = ANALYSIS | {"clock", "machines"}
 DATASET = "results/datasets/tiny"

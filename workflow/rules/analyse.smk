@@ -9,7 +9,29 @@ localrules:
     clock,
     machines,
     clock_check,
+    look,
     readings,
+    tuning,
+
+
+checkpoint look:
+    """Take the runs of a study with `seeds: auto`; make a look at it: who is faster already, and where more seeds are needed."""
+    input:
+        code=LOOK_CODE,
+        study="results/{study}/study.json",
+        results=look_trained,
+    output:
+        "results/{study}/looks/{number}.json",
+    log:
+        "results/{study}/logs/look.{number}.log",
+    retries: 0
+    conda:
+        "../../envs/analyse.yaml"
+    params:
+        folder=study_folder,
+    shell:
+        "python -m strongscale.analysis.looks --study {params.folder:q} --number {wildcards.number}"
+        " --output {output:q} 2> {log:q}"
 
 
 rule tables:
@@ -45,20 +67,59 @@ rule tables:
         "python -m strongscale.analysis.tables --study {params.folder:q} 2> {log:q}"
 
 
+rule tuning:
+    """Take what was found for each batch size; make the table of it, and of what it cost."""
+    input:
+        all_tuned,
+        code=TUNING_CODE,
+        study="results/{study}/study.json",
+    output:
+        multiext("results/{study}/tables/tuning", ".csv", ".md", ".tex"),
+        page=report(
+            "results/{study}/tables/tuning.html",
+            caption="../report/tuning.rst",
+            category="Tables",
+            labels={"table": "Tuned rates"},
+        ),
+    log:
+        "results/{study}/logs/tuning.log",
+    retries: 0
+    conda:
+        "../../envs/analyse.yaml"
+    params:
+        folder=study_folder,
+        clock=clock_in_words,
+    shell:
+        "python -m strongscale.tuning.table --study {params.folder:q} 2> {log:q}"
+
+
 rule speedup:
-    """Take the results of strong scaling; make the fit of the paper's speed-up law."""
+    """Take the results of strong scaling; make what its epochs are made of, and the fit of the paper's speed-up law."""
     input:
         code=ANALYSIS_CODE,
         study="results/{study}/study.json",
         results=all_trained,
     output:
-        "results/{study}/tables/speedup_law.csv",
-        "results/{study}/tables/speedup_law.md",
-        page=report(
+        multiext("results/{study}/tables/speedup_law", ".csv", ".md"),
+        multiext("results/{study}/tables/speedup_parts", ".csv", ".md"),
+        expand("results/{{study}}/figures/speedup.{form}", form=["svg", "pdf"]),
+        law=report(
             "results/{study}/tables/speedup_law.html",
             caption="../report/speedup_law.rst",
             category="Tables",
             labels={"table": "Speed-up law"},
+        ),
+        parts=report(
+            "results/{study}/tables/speedup_parts.html",
+            caption="../report/speedup_parts.rst",
+            category="Tables",
+            labels={"table": "Where strong scaling's seconds go"},
+        ),
+        figure=report(
+            "results/{study}/figures/speedup.png",
+            caption="../report/speedup.rst",
+            category="Figures",
+            labels={"figure": "Why strong scaling saturates"},
         ),
     log:
         "results/{study}/logs/speedup.log",
@@ -75,7 +136,7 @@ rule speedup:
 rule claims:
     """Take all results of a study; make the verdicts on the paper's ten claims."""
     input:
-        code=ANALYSIS_CODE,
+        code=CLAIMS_CODE,
         proof=proof_beside,
         study="results/{study}/study.json",
         results=all_trained,
@@ -97,7 +158,7 @@ rule claims:
         folder=study_folder,
         clock=clock_in_words,
     shell:
-        "python -m strongscale.analysis.claims --study {params.folder:q} 2> {log:q}"
+        "python -m strongscale.verdicts.claims --study {params.folder:q} 2> {log:q}"
 
 
 rule figures:
@@ -185,7 +246,7 @@ rule machines:
 
 
 rule new_nodules:
-    """Take a trained sequential cell; make new nodules, and the checks that they are no copies and look like nodules."""
+    """Take a trained sequential cell; make new nodules, and the checks that they are fit for use and look like nodules."""
     input:
         first_sequential_trained,
     output:

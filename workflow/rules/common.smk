@@ -8,8 +8,8 @@ from dataclasses import replace
 from strongscale.common import parts
 from strongscale.common.schema import plain
 from strongscale.jobs import receipts, request
-from strongscale.settings import cells, timed
-from strongscale.settings.config import SEQUENTIAL, WHOLE, Expected, SequentialEpochs
+from strongscale.settings import cells, looks, timed, tuned
+from strongscale.settings.config import LOOKS, SEQUENTIAL, WHOLE, Expected
 
 PACKAGE = str(BASE / "workflow")
 CODE = f"{PACKAGE}/strongscale"
@@ -22,10 +22,19 @@ def code_of(package):
 
 ANALYSIS_CODE = [
     *code_of("analysis"),
+    *code_of("inference"),
+    *(f"{CODE}/settings/{name}" for name in ("margins.py", "margins.toml")),
     *(f"{CODE}/timing/{name}.py" for name in ("emulation", "network", "steps", "timings")),
     *(f"{CODE}/{name}.py" for name in ("common/output", "common/style", "settings/timed")),
 ]
+CLAIMS_CODE = [*ANALYSIS_CODE, *code_of("verdicts")]
+LOOK_CODE = [  # few, for another look may ask for other runs
+    *code_of("inference"),
+    *(f"{CODE}/analysis/{name}.py" for name in ("looks", "ratios", "targets")),
+    *(f"{CODE}/settings/{name}" for name in ("margins.py", "margins.toml")),
+]
 QUALITY_CODE = code_of("data/quality")
+TUNING_CODE = [f"{CODE}/tuning/table.py", f"{CODE}/common/output.py"]
 # In every command, after a conda environment's activation; not in params, so that moving the project reruns nothing.
 shell.prefix(f"{request.prelude(SITE) if workflow.remote_exec else ''}export PYTHONPATH={shlex.quote(PACKAGE)}; ")
 
@@ -40,11 +49,15 @@ FIGURES = {
     "efficiency": "Efficiency",
     "edge": "The learning rate's edge",
     "parts": "Where the time goes",
+    "pareto": "Time against GPU-hours",
 }
 READABLE_TABLES = {
     "time_to_target": "Time to target",
     "epochs_to_target": "Epochs to target",
     "samples_to_target": "Samples to target",
+    "decisions": "What to decide by",
+    "ratios": "Ratios, seed by seed",
+    "targets": "Three targets",
     "table1": "Table I: strong scaling",
     "table2": "Table II: weak scaling",
     "timings": "One worker's seconds",
@@ -100,7 +113,7 @@ def cell_of(wildcards):
 @functools.cache
 def cells_of(name):
     """All cells of a study, to look one up."""
-    return frozenset(cells.all_cells(name, CONFIG.studies[name]))
+    return frozenset(cells.all_cells(name, looks.at_most(CONFIG.studies[name])))
 
 
 def study_folder(wildcards):

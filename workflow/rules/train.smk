@@ -7,7 +7,6 @@ What a run makes is its own: Snakemake is told of a receipt, since it deletes wh
 localrules:
     study,
     cell,
-    edge,
     target,
 
 
@@ -138,28 +137,56 @@ rule train:
 
 
 rule edge:
-    """Take the sequential runs at several rates; make the largest rate that trains."""
+    """Take a study's settings; find the largest learning rate at which the sequential run trains, by short runs of some seeds."""
     input:
-        edge_runs,
+        dataset_made,
+        sequential_files,
     output:
-        "results/{study}/learning_rate.json",
+        "results/{study}/receipts/learning_rate.json",
     log:
         "results/{study}/logs/edge.log",
-    retries: 0
     conda:
-        "../../envs/data.yaml"
+        "../../envs/train.yaml"
+    threads: search_threads
+    resources:
+        **job_resources(search_job),
     params:
-        results=edge_results,
-        tolerance=edge_tolerance,
+        settings=edge_settings,
+        dataset=dataset_file,
+        made="results/{study}/learning_rate.json",
     shell:
-        "python -m strongscale.analysis.edge {params.results:q} --tolerance {params.tolerance} --output {output:q} 2> {log:q}"
+        "python -m strongscale.jobs.once {output:q} --inputs {input:q} --makes {params.made:q}"
+        " --run tuning.edge --settings {params.settings:q} --dataset {params.dataset:q} --output {params.made:q} 2> {log:q}"
+
+
+rule tune:
+    """Take a study's data and settings; make the learning rate and the warm-up of one batch size, from trials."""
+    input:
+        dataset_made,
+        sequential_files,
+    output:
+        "results/{study}/receipts/tuning.batch{batch}.json",
+    log:
+        "results/{study}/tuning/batch{batch}/tune.log",
+    conda:
+        "../../envs/train.yaml"
+    threads: search_threads
+    resources:
+        **job_resources(search_job),
+    params:
+        settings=tuned_settings,
+        dataset=dataset_file,
+        made=tuned_file,
+    shell:
+        "python -m strongscale.jobs.once {output:q} --inputs {input:q} --makes {params.made:q}"
+        " --run tuning.tune --settings {params.settings:q} --dataset {params.dataset:q} --batch {wildcards.batch}"
+        " --output {params.made:q} 2> {log:q}"
 
 
 rule target:
     """Take the pilots' sequential runs; make the validation loss that all cells race to."""
     input:
-        edge_runs,
-        rate_of_study,
+        pilots_trained,
     output:
         "results/{study}/target.json",
     log:
@@ -168,12 +195,10 @@ rule target:
     conda:
         "../../envs/data.yaml"
     params:
-        results=edge_results,
+        results=pilot_results,
         epochs=target_epochs,
-        rate=rate_option,
     shell:
-        "python -m strongscale.analysis.pilots {params.results:q} {params.rate} --epochs {params.epochs} --output {output:q}"
-        " 2> {log:q}"
+        "python -m strongscale.analysis.pilots {params.results:q} --epochs {params.epochs} --output {output:q} 2> {log:q}"
 
 
 rule reconstructions:

@@ -15,8 +15,33 @@ def all_trained(wildcards):
 
 def all_made(name, study):
     """The same, of a study by name; one that takes another's trajectories needs that one's settings too."""
+    study = with_all_seeds(name, study)
     others = [f"results/{study.trajectories}/study.json"] if study.trajectories else []
+    others += [edge_receipt(study.trajectories or name)] if cells.seeks_edge(study) else []
     return [*(trained(cell) for cell in cells.all_cells(name, study)), *others, *clock_sources(name, study)]
+
+
+def with_all_seeds(name, study):
+    """The study with the seeds that looks at it asked for, one look after another; any other study as it is."""
+    if study.seeds != "auto":
+        return study
+    owner = study.trajectories or name
+    for number in range(len(LOOKS)):
+        look = Path(checkpoints.look.get(study=owner, number=number).output[0])
+        if json.loads(look.read_text(encoding="utf-8"))["is_done"]:
+            break
+    return looks.with_looks(study, Path("results", owner))
+
+
+def look_trained(wildcards):
+    """The receipts of all cells that a look is at, which the look before it asked for, and what their seconds are made of."""
+    study, number = study_of(wildcards), int(wildcards.number)
+    if study.seeds != "auto" or study.trajectories or number >= len(LOOKS):
+        sys.exit(f"results/{wildcards.study}/looks/{number}.json: no look; seeds: auto has {len(LOOKS)}, from 0 on")
+    before = [checkpoints.look.get(study=wildcards.study, number=one).output[0] for one in range(number)]
+    study = looks.with_looks(study, Path("results", wildcards.study), number)
+    every = [trained(cell) for cell in cells.all_cells(wildcards.study, study)]
+    return before + every + clock_sources(wildcards.study, study)
 
 
 def proof_beside(wildcards):
@@ -89,6 +114,8 @@ def study_artifacts(name):
     files += expand(f"{folder}/figures/{{figure}}.png", figure=FIGURES)
     if study.clock == "emulated":
         files += [f"{folder}/clock.json", f"{folder}/tables/machines.csv"]
+    if tuned.is_tuned(study):
+        files.append(f"{folder}/tables/tuning.csv")
     if study.task.takes_nodules:
         dataset = f"results/datasets/{study.dataset}"
         files += [f"{dataset}/quality/quality.html", f"{dataset}/losses.json"]

@@ -65,15 +65,20 @@ def sources_of_settings(wildcards):
     """What a cell must know from other runs, by the option that takes it: its receipt, and where it stands."""
     study, cell = study_of(wildcards), cell_of(wildcards)
     found = {"dataset": (dataset_made(wildcards), dataset_file(wildcards))}
-    is_edge = cell in cells.edge_cells(cell.study, study)
-    if study.training.learning_rate == "edge" and not is_edge:
-        found["learning_rate"] = (f"results/{cell.study}/learning_rate.json",) * 2
-    if study.pilots and not is_edge:
+    is_beside = cells.is_rate_name(cell.strategy)
+    if cells.seeks_edge(study) and not is_beside:
+        found["learning_rate"] = (edge_receipt(cell.study), f"results/{cell.study}/learning_rate.json")
+    if tuned.is_tuned(study) and not is_beside:
+        batch = tuned.batch_of(study, cell.strategy, cell.workers)
+        found["learning_rate"] = (tuning_receipt(cell.study, batch), f"results/{cell.study}/{tuned.file_of(batch)}")
+    if study.pilots and not is_beside and cell.strategy != cells.PILOT:
         found["target"] = (f"results/{cell.study}/target.json",) * 2
-    elif isinstance(study.training.target, SequentialEpochs) and not is_edge and cell.strategy != SEQUENTIAL:
-        sequential = cells.Cell(cell.study, SEQUENTIAL, 1, cell.seed)
-        found["sequential"] = (trained(sequential), result_file(sequential))
     return found
+
+
+def edge_receipt(name):
+    """The receipt of the search for a study's edge."""
+    return f"results/{name}/receipts/learning_rate.json"
 
 
 def settings_from_runs(wildcards):
@@ -89,7 +94,8 @@ def options_from_runs(wildcards):
 
 def timed_lines(name, study):
     """The lines of a study whose seconds are computed."""
-    return list(dict.fromkeys([*study.strategies, *(cell.strategy for cell in cells.edge_cells(name, study))]))
+    beside = [*cells.rate_cells(name, study), *cells.pilot_cells(name, study)]
+    return list(dict.fromkeys([*study.strategies, *(cell.strategy for cell in beside)]))
 
 
 @functools.cache
@@ -179,34 +185,81 @@ def cell_threads(wildcards):
     return all_cores(wildcards) if study.alone else cell_ranks(wildcards) * study.training.threads
 
 
-def edge_runs(wildcards):
-    """The receipts of the sequential runs at several rates."""
-    return [trained(cell) for cell in cells.edge_cells(wildcards.study, study_of(wildcards))]
+def edge_settings(wildcards):
+    """The part of the study's settings that the search for the edge depends on."""
+    study = study_of(wildcards)
+    if not cells.seeks_edge(study) or study.trajectories:
+        sys.exit(f"results/{wildcards.study}/learning_rate.json: study {wildcards.study} looks for no edge of its own")
+    return as_json(cells.search_part(study))
 
 
-def edge_results(wildcards):
+def sequential_files(wildcards):
+    """The user's own files that sequential runs are made of: a change of one has the edge looked for again."""
+    return list(parts.digests(study_of(wildcards).parts(SEQUENTIAL)))
+
+
+def search_job(wildcards, attempt):
+    """The job that looks for the edge, or tunes a batch size: what a cell of one rank asks for."""
+    return training_job(study_of(wildcards), 1, attempt)
+
+
+def search_threads(wildcards):
+    """Its cores."""
+    study = study_of(wildcards)
+    return all_cores(wildcards) if study.alone else study.training.threads
+
+
+def pilots_trained(wildcards):
+    """The receipts of the runs that set the target."""
+    return [trained(cell) for cell in cells.pilot_cells(wildcards.study, study_of(wildcards))]
+
+
+def pilot_results(wildcards):
     """The results of those."""
-    return [result_file(cell) for cell in cells.edge_cells(wildcards.study, study_of(wildcards))]
+    return [result_file(cell) for cell in cells.pilot_cells(wildcards.study, study_of(wildcards))]
 
 
-def edge_tolerance(wildcards):
-    """How much worse than a smaller rate's run a run may end."""
-    return study_of(wildcards).edge.tolerance
+def tuning_receipt(name, batch):
+    """The receipt of the search for the rate of a batch size."""
+    return f"results/{name}/{tuned.receipt_of(batch)}"
 
 
-def rate_of_study(wildcards):
-    """The file that tells the rate at the edge, where that is looked for."""
-    return (
-        [f"results/{wildcards.study}/learning_rate.json"]
-        if study_of(wildcards).training.learning_rate == "edge"
-        else []
-    )
+def tuned_study(wildcards):
+    """A study whose rates are tuned, and this batch size of it among them."""
+    study = study_of(wildcards)
+    known = tuned.batches(study) if tuned.is_tuned(study) else []
+    if int(wildcards.batch) not in known or study.trajectories:
+        allowed = ", ".join(map(str, known)) or "none: its learning_rate isn't tuned"
+        sys.exit(
+            f"{tuning_receipt(wildcards.study, wildcards.batch)}: study {wildcards.study} tunes no batch size of "
+            f"{wildcards.batch}; allowed: {allowed}"
+        )
+    return study
 
 
-def rate_option(wildcards):
-    """The study's rate, or the file that tells it, as an option."""
-    files = [f"--learning-rate {shlex.quote(path)}" for path in rate_of_study(wildcards)]
-    return files[0] if files else f"--rate {study_of(wildcards).training.learning_rate}"
+def tuned_settings(wildcards):
+    """The part of the study's settings that the search depends on."""
+    return as_json(tuned.own_part(tuned_study(wildcards)))
+
+
+def tuned_file(wildcards):
+    """What it makes."""
+    return f"results/{wildcards.study}/{tuned.file_of(wildcards.batch)}"
+
+
+def tunings(name, study):
+    """The receipts of all batch sizes of a study; those of a study with another's trajectories are the other's."""
+    return [tuning_receipt(study.trajectories or name, batch) for batch in tuned.batches(study)]
+
+
+def all_tuned(wildcards):
+    """The receipts of all batch sizes of a study whose rates are tuned."""
+    study = study_of(wildcards)
+    if not tuned.is_tuned(study):
+        sys.exit(
+            f"results/{wildcards.study}/tables/tuning.csv: the learning_rate of study {wildcards.study} isn't tuned"
+        )
+    return tunings(wildcards.study, study)
 
 
 def target_epochs(wildcards):

@@ -11,7 +11,6 @@ import pandas as pd
 from strongscale.analysis.epochs import LARGEST_COUNT, LOSSES, PARTS
 from strongscale.analysis.runs import DIVERGED, EXHAUSTED, Result
 from strongscale.settings.cells import CellSettings
-from strongscale.settings.config import SequentialEpochs
 from strongscale.strategies.base import Strategy, planned
 
 IDENTITY = ("study", "strategy", "workers", "seed")
@@ -24,6 +23,7 @@ COUNTED = {
     "attempts": MOST,
     "epochs_to_target": MOST,
     "samples_to_target": LARGEST_COUNT,
+    "num_training": LARGEST_COUNT,
 }
 TO_TARGET = {"epochs_to_target": "epoch", "samples_to_target": "samples", "time_to_target_s": "time_s"}
 SAME_RATE = 1e-9
@@ -74,11 +74,9 @@ def _impossible(result: Result) -> Iterator[str]:
 
 def _against_cell(settings: CellSettings, strategy: Strategy, result: Result) -> Iterator[str]:
     training = settings.training
-    wanted: dict[str, Any] = {"learning_rate": training.learning_rate}
-    if not isinstance(training.target, SequentialEpochs):
-        wanted["target_loss"] = training.target
+    wanted: dict[str, Any] = {"learning_rate": training.learning_rate, "target_loss": training.target}
     if result.num_training is not None and not strategy.reads_statistics:  # results of earlier versions tell neither
-        epochs = planned(strategy, training.plan, settings.workers, result.num_training)
+        epochs = planned(strategy, training.plan, settings.workers, result.num_training, training.warmup_steps)
         *_, last = itertools.islice(epochs, result.epochs)
         wanted["minibatch"] = last[-1].batch
     for name, value in wanted.items():
@@ -135,11 +133,7 @@ def _against_target(settings: CellSettings, result: Result, epochs: pd.DataFrame
                 yield f"{name} {getattr(result, name)}, but {result.status}"
         return
     row = epochs.iloc[-1]
-    if isinstance(settings.training.target, SequentialEpochs):  # the run that sets the target: by its best epoch
-        row = epochs.iloc[int(epochs["validation_loss"].argmin())]
-        if result.target_loss != row["validation_loss"]:
-            yield f"target_loss {result.target_loss}, but the best loss in epochs.csv is {row['validation_loss']}"
-    elif result.target_loss is None or not row["validation_loss"] <= result.target_loss:
+    if result.target_loss is None or not row["validation_loss"] <= result.target_loss:
         yield f"converged to {result.target_loss}, but the last loss in epochs.csv is {row['validation_loss']}"
     if result.constant_loss is not None and row["validation_loss"] >= result.constant_loss:
         yield f"converged at {row['validation_loss']}, but a constant output has {result.constant_loss}"
@@ -154,7 +148,8 @@ def off_plan(settings: CellSettings, strategy: Strategy, epochs: pd.DataFrame) -
         return
     before, num_samples = 0, epochs["samples"].iloc[0]
     steps_and_rates = zip(epochs["step"], epochs["learning_rate"], strict=True)
-    each = planned(strategy, settings.training.plan, settings.workers, int(num_samples))
+    training = settings.training
+    each = planned(strategy, training.plan, settings.workers, int(num_samples), training.warmup_steps)
     for done, ((step, rate), plans) in enumerate(zip(steps_and_rates, each, strict=False)):
         if step - before != len(plans):
             size = plans[0].batch

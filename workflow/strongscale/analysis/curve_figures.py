@@ -8,9 +8,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from strongscale.analysis import edge
 from strongscale.analysis.remarks import edge_not_found
 from strongscale.analysis.runs import DIVERGED, Run, StudyRuns
 from strongscale.common.style import GREY, Look, looks, new_figure, plain_log_numbers, sentence_figure
+from strongscale.settings.cells import seeks_edge
 
 ZOOM_EPOCHS = 5
 WARMUP_FIGURE_WORKERS = 8
@@ -116,7 +118,7 @@ def _loss_by_time(runs: StudyRuns, strategy: str, title: str) -> Figure:
     axes.set_xlabel("time since training began (s)")
     axes.set_ylabel("validation loss")
     axes.set_title(title)
-    axes.legend(title="workers\n(faint: other seeds)" if len(runs.study.seeds) > 1 else "workers")
+    axes.legend(title="workers\n(faint: other seeds)" if len(runs.study.all_seeds) > 1 else "workers")
     return figure
 
 
@@ -127,7 +129,9 @@ def _draw_curve(axes: Axes, epochs: pd.DataFrame, look: Look, name: str | None) 
 
 
 def edge_figure(runs: StudyRuns) -> Figure:
-    """How the sequential run ends at each learning rate."""
+    """Where the learning rate becomes too large: by the search for the edge, else by how runs at given rates end."""
+    if seeks_edge(runs.study):
+        return _search_figure(edge.read(runs.owner), runs)
     if not runs.edge:
         return sentence_figure("This study tries no other learning rates in the sequential run (edge.rates).")
     figure = new_figure(3.8)
@@ -147,17 +151,55 @@ def edge_figure(runs: StudyRuns) -> Figure:
     _draw_without_input(axes, null_loss, runs.constant_loss)
     for position, rate in enumerate(sorted({run.base_rate for run in runs.sequential})):
         axes.axvline(rate, color=GREY, linestyle="--", linewidth=1, label=None if position else "the study's rate")
-    axes.set_xscale("log")
-    rates = sorted({run.base_rate for run in everyone})
-    axes.set_xticks(rates, [f"{rate:g}" for rate in rates], rotation=45, ha="right")
-    axes.xaxis.minorticks_off()
+    _rates_on_axis(axes, sorted({run.base_rate for run in everyone}))
     axes.set_ylim(0, 1.08 * top)
-    axes.set_xlabel("learning rate of the sequential run")
     axes.set_ylabel("final validation loss")
     not_found = edge_not_found(runs)
     axes.set_title(textwrap.fill(not_found, 75) if not_found else "Where the learning rate becomes too large")
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     return figure
+
+
+def _search_figure(found: edge.Found, runs: StudyRuns) -> Figure:
+    """Above the share of seeds that reach the reference at each rate that was tried, below each seed's best loss."""
+    figure = new_figure(5.0)
+    shares, losses = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [1, 1.4]})
+    rates = [one.rate for one in found.tries]
+    reached = [one.reached / one.seeds for one in found.tries]
+    down = [share - one.interval[0] for share, one in zip(reached, found.tries, strict=True)]
+    up = [one.interval[1] - share for share, one in zip(reached, found.tries, strict=True)]
+    shares.errorbar(rates, reached, (down, up), fmt="o", color="black", capsize=3, linewidth=1, label="95 % interval")
+    shares.set_ylim(-0.05, 1.05)
+    shares.set_ylabel("share that reaches it")
+    outcomes = looks(["reaches it", "doesn't"])
+    for position, (name, look) in enumerate(outcomes.items()):
+        points = [
+            (one.rate, run["best_validation_loss"])
+            for one in found.tries
+            for run in one.outcomes
+            if run["reaches"] == (position == 0) and run["best_validation_loss"] is not None
+        ]
+        losses.scatter(
+            *zip(*points, strict=True) if points else ([], []), label=name, color=look.color, marker="oX"[position]
+        )
+    losses.axhline(found.reference_loss, color=GREY, linestyle="--", linewidth=1, label="the reference")
+    _draw_without_input(losses, runs.null_loss, runs.constant_loss)
+    losses.set_ylim(bottom=0)
+    losses.set_ylabel(f"best validation loss\nin {found.epochs} epochs")
+    lower, upper = found.bracket
+    for axes in (shares, losses):
+        axes.axvspan(lower, upper or max(rates), color=GREY, alpha=0.25, linewidth=0, label="the edge's bracket")
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+    _rates_on_axis(losses, rates)
+    shares.set_title(textwrap.fill(found.in_words, 85), fontsize=8)
+    return figure
+
+
+def _rates_on_axis(axes: Axes, rates: list[float]) -> None:
+    axes.set_xscale("log")
+    axes.set_xticks(rates, [f"{rate:g}" for rate in rates], rotation=45, ha="right")
+    axes.xaxis.minorticks_off()
+    axes.set_xlabel("learning rate of the sequential run")
 
 
 def edge_outcome(run: Run) -> str:

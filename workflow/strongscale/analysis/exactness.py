@@ -52,7 +52,7 @@ class Case:
 def settings_of(case: Case, study: Study, name: str, folder: Path, dataset: Path) -> CellSettings:
     """Strong scaling with the study's training, on the case's clock, workers and ranks."""
     strong = replace(study, strategies={"strong": StrategyEntry()}, clock=case.clock, max_ranks=None)
-    cell = Cell(name, "strong", case.workers, study.seeds[0])
+    cell = Cell(name, "strong", case.workers, study.first_seeds[0])
     return replace(prepare.resolve(strong, cell, folder=folder, dataset=dataset), ranks=case.ranks, trajectories=None)
 
 

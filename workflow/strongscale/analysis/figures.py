@@ -7,6 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from strongscale.analysis.curve_figures import edge_figure, strong_figure, warmup_figure, weak_figure
+from strongscale.analysis.decisions import pareto_figure
 from strongscale.analysis.load import load, read_study
 from strongscale.analysis.nodule_figure import nodule_figure
 from strongscale.analysis.runs import StudyRuns
@@ -22,6 +23,7 @@ FIGURE_OF_RUNS: dict[str, Callable[[StudyRuns], Figure]] = {
     "efficiency": efficiency_figure,
     "edge": edge_figure,
     "parts": parts_figure,
+    "pareto": pareto_figure,
 }
 FIGURES = ("figure1", *FIGURE_OF_RUNS)
 

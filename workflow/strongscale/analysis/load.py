@@ -2,20 +2,33 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
+from strongscale.analysis import edge
 from strongscale.analysis.clocked import clocked, machine_of
 from strongscale.analysis.consistency import contradictions, off_plan
 from strongscale.analysis.epochs import read_epochs
 from strongscale.analysis.runs import Attempt, Result, Run, StudyRuns, in_words
+from strongscale.analysis.targets import at_target
 from strongscale.common.errors import UserError
 from strongscale.common.files import read_json
 from strongscale.common.schema import build, plain
 from strongscale.jobs.receipts import CELL as RECEIPT
-from strongscale.settings.cells import Cell, CellSettings, difference_in_training, edge_cells, matrix, samples_folder
+from strongscale.settings.cells import (
+    Cell,
+    CellSettings,
+    difference_in_training,
+    matrix,
+    pilot_cells,
+    rate_cells,
+    samples_folder,
+    seeks_edge,
+)
 from strongscale.settings.config import SEQUENTIAL, Study
+from strongscale.settings.looks import with_looks
+from strongscale.settings.tuned import batches, file_of, is_tuned, rate_file, receipt_of
 from strongscale.strategies.base import Strategy
 from strongscale.timing.steps import Steps, read_steps
 from strongscale.training.prepare import resolve
@@ -24,16 +37,18 @@ AGAIN = "made with another configuration; remove the folder or run it again"
 BROKEN = "remove the folder and run it again"
 
 
-def load(study_folder: Path, *, with_seconds: bool = True) -> StudyRuns:
+def load(study_folder: Path, *, with_seconds: bool = True, before_look: int | None = None) -> StudyRuns:
     """All runs of the study that lies in `study_folder`; one missing or foreign run is a `UserError`.
 
-    Without seconds an emulated study needs no timings, and its runs have none.
+    Without seconds an emulated study needs no timings, and its runs have none. Before a look there are only the seeds that
+    earlier ones asked for.
     """
     name, study, data = read_study(study_folder)
     owner_folder, owner = study_folder, study
     if study.trajectories:
         owner_folder = study_folder.parent / study.trajectories
         _, owner, _ = read_study(owner_folder)
+    study, owner = (with_looks(one, owner_folder, before_look) for one in (study, owner))
     if not study.strategies:
         raise UserError(f"{study_folder / 'study.json'}: no strategies; give the study at least one and run it again")
     dataset_hash = _dataset_hash(owner_folder, owner)
@@ -56,7 +71,7 @@ def load(study_folder: Path, *, with_seconds: bool = True) -> StudyRuns:
         kind = (entry.kind or strategy) if entry else SEQUENTIAL
         runs.append(
             Run(
-                line="edge" if line == "edge" else "matrix",
+                line=line,
                 strategy=strategy,
                 kind=kind,
                 workers=workers,
@@ -78,9 +93,9 @@ def load(study_folder: Path, *, with_seconds: bool = True) -> StudyRuns:
         epochs=pd.concat(epochs, ignore_index=True),
     )
     if machine is None:
-        return found
+        return at_target(found)
     machine.check(found)
-    return clocked(found, machine)
+    return at_target(clocked(found, machine))
 
 
 def _steps_of(folder: Path, num_epochs: int, seen: dict[Path, Steps]) -> Steps:
@@ -115,11 +130,13 @@ def read_study(study_folder: Path) -> tuple[str, Study, str]:
     return name, study, provenance
 
 
-def _lines(name: str, study: Study) -> Iterator[tuple[str, str, int, Cell]]:
+def _lines(name: str, study: Study) -> Iterator[tuple[Literal["matrix", "rate", "pilot"], str, int, Cell]]:
     for (strategy, workers, _), cell in matrix(name, study).items():
         yield "matrix", strategy, workers, cell
-    for cell in edge_cells(name, study):
-        yield "edge", cell.strategy, cell.workers, cell
+    for cell in rate_cells(name, study):
+        yield "rate", cell.strategy, cell.workers, cell
+    for cell in pilot_cells(name, study):
+        yield "pilot", cell.strategy, cell.workers, cell
 
 
 def _dataset_hash(study_folder: Path, study: Study) -> str | None:
@@ -135,17 +152,13 @@ def _dataset_hash(study_folder: Path, study: Study) -> str | None:
 
 def _check_found(study_folder: Path, study: Study) -> None:
     """What other runs found for all cells is there, and the learning rate at the edge is one of those tried."""
-    rate = study_folder / "learning_rate.json"
-    needed = [rate] if study.training.learning_rate == "edge" else []
-    needed += [study_folder / "target.json"] if study.pilots else []
-    for path in needed:
-        if not path.exists():
-            raise UserError(f"{path}: no such file; make it with `snakemake {path}`")
-    if rate in needed:
-        raw = read_json(rate)
-        found = raw.get("learning_rate") if isinstance(raw, dict) else None
-        if isinstance(found, bool) or found not in study.edge.rates:
-            raise UserError(f"{rate}: learning_rate {found!a:.60} is none of edge.rates; remove it and run again")
+    if seeks_edge(study):
+        edge.read(study_folder)
+    needed = {file_of(batch): receipt_of(batch) for batch in batches(study)} if is_tuned(study) else {}
+    needed |= {"target.json": "target.json"} if study.pilots else {}
+    for name, made in needed.items():
+        if not (study_folder / name).exists():
+            raise UserError(f"{study_folder / name}: no such file; make it with `snakemake {study_folder / made}`")
 
 
 def _folder(study_folder: Path, cell: Cell) -> Path:
@@ -189,8 +202,7 @@ def _expected(
         dataset=study_folder.parent / samples_folder(study_folder.name, study),
         dataset_hash=dataset_hash,
         brightness=brightness if study.model.start == "mean" else None,
-        learning_rate=study_folder / "learning_rate.json",
-        sequential=_folder(study_folder, Cell(cell.study, SEQUENTIAL, 1, cell.seed)) / "result.json",
+        learning_rate=study_folder / rate_file(study, cell),
         target=study_folder / "target.json",
     )
 

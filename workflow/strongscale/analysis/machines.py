@@ -74,6 +74,8 @@ def places(runs: StudyRuns, networks: list[str], more: list[str]) -> Iterator[Pl
     devices = {"the study's": own}
     for name in more:
         timings = read_timings(path_of(name))
+        if timings in own.timings:  # they are the study's
+            continue
         machine = Machine({line: replace(one, timings=timings) for line, one in own.emulations.items()})
         try:
             for line in lines:
@@ -181,9 +183,8 @@ def write_table(path: Path, runs: StudyRuns, found: list[Place]) -> None:
 
 
 def _label(runs: StudyRuns) -> str:
-    seeds = len(runs.study.seeds)
     return (
-        f"Study {runs.name}, {'one seed' if seeds == 1 else f'median of {seeds} seeds'}, {runs.data}: the same trajectories "
+        f"Study {runs.name}, {'' if len(runs.study.all_seeds) == 1 else 'median of '}{runs.num_seeds}, {runs.data}: the same trajectories "
         "everywhere, nothing trained again. Emulated clock; devices not measured here say so"
     )
 

@@ -15,8 +15,7 @@ import pandas as pd
 from strongscale.common.command import run
 from strongscale.common.errors import UserError
 from strongscale.common.files import read_json, write_json
-
-CONSTANT_SHARE = 0.8  # of the best constant output's loss, at which a target lies at most
+from strongscale.settings.config import CONSTANT_SHARE
 
 
 def best_loss(folder: Path, epochs: int) -> float:
@@ -24,10 +23,10 @@ def best_loss(folder: Path, epochs: int) -> float:
     return float(pd.read_csv(folder / "epochs.csv")["validation_loss"].head(epochs).min())
 
 
-def set_target(results: Sequence[Path], rate: float, epochs: int) -> dict[str, Any]:
-    """What target.json says, from the pilots' results at all rates."""
-    found = {path: read_json(path) for path in results}
-    own = {path: result for path, result in found.items() if result["learning_rate"] == rate}
+def set_target(results: Sequence[Path], epochs: int) -> dict[str, Any]:
+    """What target.json says, from the pilots' results."""
+    own = {path: read_json(path) for path in results}
+    rate = next(iter(own.values()))["learning_rate"]  # the same for all
     for path, result in own.items():
         if result["status"] == "diverged":
             raise UserError(
@@ -62,15 +61,11 @@ def set_target(results: Sequence[Path], rate: float, epochs: int) -> dict[str, A
 def main(arguments: list[str]) -> None:
     """Set a study's target from its pilots' results."""
     parser = argparse.ArgumentParser(prog="strongscale.analysis.pilots", description=main.__doc__)
-    parser.add_argument("results", nargs="+", type=Path, help="result.json of each pilot, at any rate")
-    rate = parser.add_mutually_exclusive_group(required=True)
-    rate.add_argument("--rate", type=float, help="the study's learning rate")
-    rate.add_argument("--learning-rate", type=Path, help="learning_rate.json, which tells it")
+    parser.add_argument("results", nargs="+", type=Path, help="result.json of each pilot")
     parser.add_argument("--epochs", type=int, required=True, help="epochs that pilots are given")
     parser.add_argument("--output", type=Path, required=True, help="target.json")
     options = parser.parse_args(arguments)
-    found = options.rate or read_json(options.learning_rate)["learning_rate"]
-    told = set_target(options.results, found, options.epochs)
+    told = set_target(options.results, options.epochs)
     sys.stdout.write(f"{told['in_words']}\n")  # the log goes into a file; whoever watches should know too
     write_json(options.output, told)
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import pandas as pd
 
-from strongscale.analysis import edge
+from strongscale.analysis import rates
 from strongscale.analysis.load import load
 from strongscale.analysis.paper import ETA
-from strongscale.analysis.remarks import as_edge_reads
+from strongscale.analysis.remarks import as_rates_reads
 from strongscale.analysis.runs import Run
 from strongscale.common.command import run
 from strongscale.common.errors import UserError
@@ -42,7 +42,6 @@ class Tried:
     model: DeepDensity
     runs: list[dict[str, Any]]
     epochs: int
-    tolerance: float
 
     @property
     def rates(self) -> list[float]:
@@ -63,16 +62,13 @@ class Tried:
 
     def end(self, run: dict[str, Any]) -> str:
         """How a run ended: it trains, or else where it ended."""
-        if edge.why_not(run, self.runs, self.tolerance) is None:
+        if rates.why_not(run, self.runs) is None:
             return TRAINS
         return "worse" if run["status"] != "diverged" else collapse_of(run)
 
     def largest_rate(self) -> float | None:
         """The largest rate up to which every seed trains."""
-        try:
-            return edge.choose(self.runs, self.tolerance)
-        except UserError:
-            return None
+        return rates.largest(self.runs)
 
 
 def collapse_of(run: dict[str, Any]) -> str:
@@ -97,15 +93,15 @@ def read(folder: Path) -> Tried:
         raise UserError(f"{folder}: no run at the learning rate {ETA:g}, which the paper states; try that too")
     assert study.dataset is not None
     assert isinstance(study.model, DeepDensity)
-    return Tried(runs.name, study.dataset, study.model, found, epochs, study.edge.tolerance)
+    return Tried(runs.name, study.dataset, study.model, found, epochs)
 
 
 def _plain(run: Run, losses: list[float], epochs: int) -> dict[str, Any]:
-    """A run as edge.py reads it, but by its first so many epochs; with all its losses."""
+    """A run as rates.py reads it, but by its first so many epochs; with all its losses."""
     best = min(losses[:epochs])
     names = ("null_loss", "final_validation_loss")
     return (
-        as_edge_reads(run)
+        as_rates_reads(run)
         | {name: getattr(run.result, name) for name in names}
         | {"losses": losses, "best_validation_loss": best if math.isfinite(best) else None}
     )

@@ -1,8 +1,11 @@
 """What a reader of a study's numbers must be told before they believe them."""
 
-from strongscale.analysis import edge
+from typing import Any
+
+from strongscale.analysis import edge, rates
 from strongscale.analysis.runs import EXHAUSTED, Run, StudyRuns, in_words
 from strongscale.common.output import number
+from strongscale.settings.cells import seeks_edge
 
 
 def remarks(runs: StudyRuns) -> list[str]:
@@ -24,11 +27,14 @@ def _learnt_nothing(runs: StudyRuns) -> str | None:
 
 def edge_not_found(runs: StudyRuns) -> str | None:
     """Where every rate that was tried trains, the largest among them: the rate that is too large was not tried."""
+    if seeks_edge(runs.study):
+        found = edge.read(runs.owner)
+        return found.in_words if found.bracket[1] is None else None
     tried = [*runs.edge, *runs.sequential]
     known = [run for run in tried if run.result.constant_loss is not None]
     if not runs.edge or len(known) < len(tried):
         return None
-    outcomes = edge.failures([as_edge_reads(run) for run in tried], runs.study.edge.tolerance)
+    outcomes = rates.failures([as_rates_reads(run) for run in tried])
     largest = max(outcomes)
     if outcomes[largest] is not None:
         return None
@@ -38,9 +44,9 @@ def edge_not_found(runs: StudyRuns) -> str | None:
     )
 
 
-def as_edge_reads(run: Run) -> dict[str, object]:
-    """A run as edge.py reads it."""
-    names = ("status", "diverged_because", "epochs", "target_loss", "best_validation_loss", "constant_loss")
+def as_rates_reads(run: Run) -> dict[str, Any]:
+    """A run as rates.py reads it."""
+    names = ("status", "diverged_because", "epochs", "best_validation_loss", "constant_loss")
     return {"learning_rate": run.base_rate, "seed": run.seed} | {name: getattr(run.result, name) for name in names}
 
 

@@ -14,9 +14,9 @@ from strongscale.settings.config import Study
 from strongscale.timing.steps import Steps
 from strongscale.timing.timings import Timings
 
-CONVERGED = "converged"
-EXHAUSTED = "exhausted"
-DIVERGED = "diverged"
+CONVERGED: Literal["converged"] = "converged"
+EXHAUSTED: Literal["exhausted"] = "exhausted"
+DIVERGED: Literal["diverged"] = "diverged"
 MOST_FILES = 3
 """How many of the files that differ are named under a number."""
 
@@ -41,6 +41,9 @@ class Result:
     epochs_to_target: Annotated[int | None, "null unless converged"]
     samples_to_target: Annotated[int | None, "null unless converged"]
     time_to_target_s: Annotated[float | None, "null unless converged"] = None
+    between_s: Annotated[
+        float | None, "the same, between the ends of two epochs; computed from epochs.csv, and in no file of the run"
+    ] = None
     epochs: Annotated[int, "epochs done"]
     time_s: Annotated[
         float, "seconds of training in all; on the emulated clock computed, and in no file of the run"
@@ -64,6 +67,7 @@ class Result:
     started_at: Annotated[Any, "when"]
     attempts: Annotated[int, "how often the run was started"]
     suspended_s: Annotated[float, "seconds that the run stood still, which no other number holds"] = 0.0
+    margins: Annotated[str | None, "digest of the margins in force when it was made"] = None
     device_changed: Annotated[bool, "whether attempts computed on different devices"] = False
     history: Annotated[tuple[Attempt, ...], "every attempt, the last one last"] = ()
     code: Annotated[dict[str, str], "digests of the program's files that decide the result"] = field(
@@ -107,11 +111,11 @@ class Result:
         return whole_data(self.minibatch, self.num_training)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Run:
-    """One entry of the matrix, or one sequential run at another rate, and the cell that stands for it."""
+    """One entry of the matrix, one sequential run at another rate, or a pilot, and the cell that stands for it."""
 
-    line: Literal["matrix", "edge"]
+    line: Literal["matrix", "rate", "pilot"]
     strategy: str
     kind: str
     workers: int
@@ -172,6 +176,11 @@ class StudyRuns:
         return pd.DataFrame([run.row() for run in self.runs])
 
     @property
+    def owner(self) -> Path:
+        """The folder of the study whose runs these are."""
+        return self.folder.parent / self.study.trajectories if self.study.trajectories else self.folder
+
+    @property
     def matrix(self) -> list[Run]:
         """The runs of the matrix."""
         return [run for run in self.runs if run.line == "matrix"]
@@ -179,7 +188,7 @@ class StudyRuns:
     @property
     def edge(self) -> list[Run]:
         """The sequential runs at other learning rates, by rate."""
-        edge = (run for run in self.runs if run.line == "edge")
+        edge = (run for run in self.runs if run.line == "rate")
         return sorted(edge, key=lambda run: (run.base_rate, run.seed))
 
     @property
@@ -221,6 +230,15 @@ class StudyRuns:
     def all_workers(self) -> list[int]:
         """Every number of workers of the matrix, rising."""
         return sorted({run.workers for run in self.matrix})
+
+    @property
+    def num_seeds(self) -> str:
+        """How many seeds the entries of the matrix have, in words: one, the same for all, or from few to many."""
+        counts = {len(self.of(line, workers)) for line in self.study.strategies for workers in self.workers(line)}
+        low, high = min(counts), max(counts)
+        if high == 1:
+            return "one seed"
+        return f"{high} seeds" if low == high else f"{low} to {high} seeds"
 
     @property
     def null_loss(self) -> float | None:

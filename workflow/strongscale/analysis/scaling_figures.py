@@ -77,7 +77,7 @@ def _draw_ideal(axes: Axes, runs: StudyRuns) -> None:
 
 def _draw_outcomes(axes: Axes, runs: StudyRuns, strategies: Sequence[str]) -> None:
     """A row a strategy: filled where every run reached the target, else how many did, and a mark for how others ended."""
-    num_seeds = len(runs.study.seeds)
+    num_seeds = len(runs.study.all_seeds)
     for row, strategy in enumerate(strategies):
         for count in runs.workers(strategy):
             found = runs.of(strategy, count)
@@ -128,8 +128,7 @@ def efficiency_figure(runs: StudyRuns) -> Figure:
 
 def _of_seeds(runs: StudyRuns) -> str:
     """What points and bars mean, where there are several seeds."""
-    num_seeds = len(runs.study.seeds)
-    return f": median of {num_seeds} seeds, smallest to largest" if num_seeds > 1 else ""
+    return f": median of {runs.num_seeds}, smallest to largest" if len(runs.study.all_seeds) > 1 else ""
 
 
 def parts_figure(runs: StudyRuns) -> Figure:

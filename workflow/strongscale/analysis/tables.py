@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from strongscale.analysis import paper
+from strongscale.analysis import edge, paper
 from strongscale.analysis.load import load
 from strongscale.analysis.runs import PARTS, Result, Run, StudyRuns
+from strongscale.analysis.seed_tables import write_seed_tables
 from strongscale.analysis.statistics import (
     NOT_REACHED,
     Summary,
@@ -21,6 +22,7 @@ from strongscale.analysis.statistics import (
 from strongscale.analysis.timing_tables import write_timing_tables
 from strongscale.common.command import run as run_command
 from strongscale.common.output import number, write_csv, write_readable
+from strongscale.settings.cells import seeks_edge
 
 OF_THE_MOMENT = ("startup_s", "suspended_s", "started_at", "attempts", "trajectory")
 """What an emulated study's numbers don't depend on: the same inputs give the same table; each result.json has them."""
@@ -53,18 +55,26 @@ def write_tables(runs: StudyRuns, folder: Path) -> None:
     _write_edge(folder / "edge.csv", runs)
     _write_parts(folder / "where_time_goes.csv", runs)
     write_timing_tables(runs, folder)
+    write_seed_tables(runs, folder)
 
 
 def caption(runs: StudyRuns, title: str) -> str:
     """What a table shows, of how many seeds, and on which clock, device and data."""
-    num_seeds = len(runs.study.seeds)
+    least = min(len(seeds) for seeds in _seeds(runs))
     spread = "one seed"
-    if num_seeds > 1:
+    if least > 1:
         spread = (
-            f"median of {num_seeds} seeds [smallest, largest]; the interval encloses the true median "
-            f"with a probability of {100 * coverage(num_seeds):.3g} %"
+            f"median of {runs.num_seeds} [smallest, largest]; the interval encloses the true median "
+            f"with a probability of at least {100 * coverage(least):.3g} %"
         )
     return f"{title}. Study {runs.name}: {spread}. Clock, device and data: {runs.label}."
+
+
+def _seeds(runs: StudyRuns) -> list[tuple[int, ...]]:
+    """Of each entry of the matrix."""
+    return [
+        runs.study.seeds_of(line, workers) for line in runs.study.strategies for workers in runs.study.workers_of(line)
+    ]
 
 
 def text_of(summary: Summary, show: Callable[[float], str] = number) -> str:
@@ -148,10 +158,29 @@ def _published(value: float | None) -> str:
 
 
 def _write_edge(path: Path, runs: StudyRuns) -> None:
-    """Sequential runs by learning rate, the study's own rate among them."""
-    rows = [_edge_row(run) for run in [*runs.edge, *runs.sequential]]
+    """Sequential runs by learning rate: the tries of the search for the edge, those at given rates, and the study's own."""
+    rows = _edge_tries(runs) if seeks_edge(runs.study) else []
+    rows += [_edge_row(run) for run in [*runs.edge, *runs.sequential]]
     rows.sort(key=lambda row: (row["learning_rate"], row["seed"]))
     write_csv(path, rows, runs.clock)
+
+
+def _edge_tries(runs: StudyRuns) -> list[dict[str, Any]]:
+    """A row a short run of the search."""
+    found = edge.read(runs.owner)
+    return [
+        {
+            "learning_rate": one.rate,
+            "is_base_rate": one.rate == found.bracket[0],
+            "is_try": True,
+            "epochs": found.epochs,
+            "reference_loss": found.reference_loss,
+            "null_loss": runs.null_loss,
+        }
+        | {name: run[name] for name in edge.OF_A_SEED}
+        for one in found.tries
+        for run in one.outcomes
+    ]
 
 
 def _edge_row(run: Run) -> dict[str, Any]:
@@ -160,6 +189,7 @@ def _edge_row(run: Run) -> dict[str, Any]:
         "learning_rate": run.base_rate,
         "seed": run.seed,
         "is_base_rate": run.line == "matrix",
+        "is_try": False,
         "status": result.status,
         "diverged_because": result.diverged_because,
         "epochs": result.epochs,

@@ -47,10 +47,16 @@ def _imported(path: Path) -> Iterator[str]:
 
 def in_order(graph: Rooms) -> list[str]:
     """The rooms, each after all that it imports; a `UserError` that names a circle, where there is one."""
+    sorter, found = TopologicalSorter(graph), []
     try:
-        return list(TopologicalSorter(graph).static_order())
+        sorter.prepare()
     except CycleError as error:
         raise UserError(f"rooms import one another in a circle: {' -> '.join(reversed(error.args[1]))}") from None
+    while sorter.is_active():
+        ready = sorted(sorter.get_ready(), reverse=True)  # the page is from above to below, and lists them so by name
+        found += ready
+        sorter.done(*ready)
+    return found
 
 
 def without_implied(graph: Rooms) -> dict[str, set[str]]:

@@ -128,10 +128,14 @@ class Continuation:
             raise Interrupted
 
     def after_epoch(self, run: Continuable, step: int, epoch: int) -> None:
-        """Checkpoint every so many epochs; agree on how long the run was suspended."""
+        """Checkpoint every so many epochs, leave after the one that is asked for; agree on how long the run was suspended."""
         self.suspension.agree()
-        if epoch % self.settings.every_epochs == 0:
+        is_left = epoch == self.interrupt.after_epoch
+        if is_left or epoch % self.settings.every_epochs == 0:
             self.save(run, step)
+        if is_left:
+            self.world.barrier()
+            raise Interrupted
 
     def save(self, run: Continuable, step: int) -> None:
         """Write a checkpoint now."""

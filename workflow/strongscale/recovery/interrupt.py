@@ -12,10 +12,11 @@ EXIT_STATUS = 75  # "temporary failure; try again" (sysexits.h)
 
 
 class Interrupt:
-    """Remembers that a signal came."""
+    """Remembers that a signal came, and after which epoch the run is to be left without one."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, after_epoch: int | None = None) -> None:
         self.received: signal.Signals | None = None
+        self.after_epoch = after_epoch
 
     def listen(self) -> None:
         """Take the signals from now on."""

@@ -25,12 +25,16 @@ from strongscale.settings.config import (
     Training,
 )
 from strongscale.settings.plans import check_workers, first_plan
+from strongscale.settings.tuning import Tuning
 from strongscale.strategies.base import Strategy
 from strongscale.tasks.base import Task
 from strongscale.updates.base import Update
 from strongscale.updates.synchronous import Synchronous
 
 RATE = "rate_"
+PILOT = "pilot"
+EDGE_TRIALS = PurePosixPath("edge", "trials")
+"""Where the search for the edge makes its short runs, in the study's folder: <rate>/seed<S>."""
 PROBES = (2, 3, 32)  # numbers of workers, to see how a minibatch grows with them
 WITHOUT_EFFECT = ("dataset", "ranks", "checkpoints", "trajectories")  # the data set's path (its hash counts), ...
 
@@ -74,9 +78,14 @@ def rate_name(rate: float) -> str:
 
 
 def stage_of(strategy: str) -> str:
-    """When the cells of a line can run: rates first, then sequential, then scaled. Those of one stage don't wait for one another."""
+    """When the cells of a line can run: rates and pilots first, then sequential, then scaled.
+
+    Those of one stage don't wait for one another.
+    """
     if is_rate_name(strategy):
         return "rates"
+    if strategy == PILOT:
+        return "pilots"
     return "sequential" if strategy == SEQUENTIAL else "scaled"
 
 
@@ -90,7 +99,7 @@ def matrix(name: str, study: Study) -> dict[tuple[str, int, int], Cell]:
         is_alone, is_shared = is_sequential_alone(study, line), follows_sequential(study, line)
         for workers in study.workers_of(line):
             is_sequential = is_shared or (is_alone and workers == 1)
-            for seed in study.seeds:
+            for seed in study.seeds_of(line, workers):
                 cell = Cell(owner, SEQUENTIAL, 1, seed) if is_sequential else Cell(owner, line, workers, seed)
                 found[line, workers, seed] = cell
     return found
@@ -106,7 +115,7 @@ def shares_trajectories(study: Study) -> bool:
     return study.share_trajectories and study.clock == "emulated" and study.training.reduction == "exact"
 
 
-def _brings_nothing(study: Study, line: str) -> bool:
+def brings_nothing(study: Study, line: str) -> bool:
     """Whether a line has neither an optimizer nor an update rule of its own, nor asks what gradients tell."""
     entry, strategy = study.strategies[line], study.strategy(line)
     brings = (entry.optimizer, entry.update, strategy.optimizer(), strategy.update())
@@ -115,7 +124,7 @@ def _brings_nothing(study: Study, line: str) -> bool:
 
 def is_sequential_alone(study: Study, line: str) -> bool:
     """Whether a line of the matrix with one worker is the sequential run: its optimizer, its update rule and its plan."""
-    if not _brings_nothing(study, line):
+    if not brings_nothing(study, line):
         return False
     plan = first_plan(study.strategy(line), study.training, 1)
     return plan == first_plan(Strategy(), study.training, 1)
@@ -124,14 +133,14 @@ def is_sequential_alone(study: Study, line: str) -> bool:
 def microbatch(study: Study, line: str) -> int:
     """Samples of one backward pass of a line's runs in exact mode: it depends neither on the axes nor on other lines.
 
-    Where each worker takes a whole minibatch of its own, and with pilots, whose path nobody shares, larger passes are as exact
-    and cost less. Statistics are of the passes, so they stay as they were set.
+    Where each worker takes a whole minibatch of its own, and outside the matrix, where nobody shares the path, larger passes
+    are as exact and cost less. Statistics are of the passes, so they stay as they were set.
     """
     given, base = study.training.microbatch, study.training.batch_size
     if study.training.reduction == "fast":
         return given
     if line not in study.strategies:
-        return base if is_rate_name(line) and study.pilots else given
+        return given if line == SEQUENTIAL else base
     strategy = study.strategy(line)
     is_whole = all(first_plan(strategy, study.training, workers).batch >= workers * base for workers in PROBES)
     return base if is_whole and not strategy.reads_statistics else given
@@ -139,51 +148,61 @@ def microbatch(study: Study, line: str) -> int:
 
 def is_sequential_path(study: Study, line: str) -> bool:
     """Whether a line plans what the sequential run does, whatever the number of workers."""
-    return type(study.strategy(line)).plan is Strategy.plan and _brings_nothing(study, line)
+    return type(study.strategy(line)).plan is Strategy.plan and brings_nothing(study, line)
 
 
 def sequential_cells(name: str, study: Study) -> list[Cell]:
     """The sequential run of each seed."""
-    return [Cell(study.trajectories or name, SEQUENTIAL, 1, seed) for seed in study.seeds]
+    return [Cell(study.trajectories or name, SEQUENTIAL, 1, seed) for seed in study.all_seeds]
 
 
-def edge_cells(name: str, study: Study) -> list[Cell]:
-    """The sequential runs at other learning rates, each seed at each rate; those of pilots at the study's own too."""
-    own = study.training.learning_rate
-    rates = dict.fromkeys(rate for rate in study.edge.rates if study.pilots or rate != own)
-    if study.pilots and not isinstance(own, str):
-        rates[own] = None
-    owner = study.trajectories or name
-    return [Cell(owner, rate_name(rate), 1, seed) for rate in rates for seed in study.pilots or study.seeds]
+def rate_cells(name: str, study: Study) -> list[Cell]:
+    """The sequential runs at other learning rates, each seed at each rate."""
+    rates = dict.fromkeys(rate for rate in study.edge.rates if rate != study.training.learning_rate)
+    return [Cell(study.trajectories or name, rate_name(rate), 1, seed) for rate in rates for seed in study.first_seeds]
+
+
+def pilot_cells(name: str, study: Study) -> list[Cell]:
+    """The sequential runs that set the target, of seeds outside the comparison."""
+    return [Cell(study.trajectories or name, PILOT, 1, seed) for seed in study.pilots]
+
+
+def seeks_edge(study: Study) -> bool:
+    """Whether the study's learning rate is looked for before anything else is trained at it."""
+    return study.training.learning_rate == "edge"
 
 
 def all_cells(name: str, study: Study) -> list[Cell]:
     """Every distinct run of a study; those of a study with another's trajectories are the other's."""
-    return sorted({*matrix(name, study).values(), *edge_cells(name, study)})
+    return sorted({*matrix(name, study).values(), *rate_cells(name, study), *pilot_cells(name, study)})
 
 
 def folders_in_words(cells: Iterable[Cell]) -> str:
     """Which folders there are, for whoever asked for another: a line of the matrix, its workers and its seeds."""
-    workers: dict[str, dict[str, None]] = {}
-    seeds: dict[str, None] = {}
+    columns: dict[str, dict[str, None]] = {}
+    seeds: dict[str, dict[str, None]] = {}
     for cell in cells:
         _, _, line, column, seed = PurePosixPath(cell.folder).parts
-        workers.setdefault(line, {})[column] = None
-        seeds[seed] = None
-    matrix = "; ".join(f"{line}/{' '.join(columns)}" for line, columns in workers.items())
-    return f"{matrix}; each with {' '.join(seeds)}"
+        columns.setdefault(line, {})[column] = None
+        seeds.setdefault(line, {})[seed] = None
+    lines: dict[str, list[str]] = {}
+    for line, own in seeds.items():
+        lines.setdefault(" ".join(own), []).append(f"{line}/{' '.join(columns[line])}")
+    return "; ".join(f"{'; '.join(found)}; each with {own}" for own, found in lines.items())
 
 
 def own_part(study: Study, strategy: str) -> Study:
     """What the cells of one line depend on: a change of another line, of the axes, or of the edge leaves it the same."""
     training = replace(study.training, microbatch=microbatch(study, strategy))
     study = replace(study, training=training)
-    entries = {name: replace(entry, workers=None) for name, entry in study.strategies.items() if name == strategy}
+    entries = {
+        name: replace(entry, workers=None, seeds={}) for name, entry in study.strategies.items() if name == strategy
+    }
     edge = Edge(epochs=study.edge.epochs) if is_rate_name(strategy) else Edge()
     if is_rate_name(strategy):
-        training = _tried(study, rate_of(strategy))
-    elif strategy == SEQUENTIAL and isinstance(training.target, SequentialEpochs) and not study.pilots:
-        training = replace(training, max_epochs=training.target.sequential_epochs)
+        training = replace(training, learning_rate=rate_of(strategy), target=None, max_epochs=study.edge.epochs)
+    elif strategy == PILOT and isinstance(training.target, SequentialEpochs):
+        training = replace(training, target=None, max_epochs=training.target.sequential_epochs)
     return replace(
         study,
         strategies=entries,
@@ -193,6 +212,7 @@ def own_part(study: Study, strategy: str) -> Study:
         compare_clock_with=None,
         training=training,
         edge=edge,
+        tuning=Tuning(),
         job=Job(),
         new_nodules=NewNodules(),
         network="gigabit",
@@ -209,19 +229,11 @@ def difference_in_training(study: Study, other: Study, line: str) -> str | None:
     return next((f"{key} {own[key]}" for key in own if own[key] != its[key]), None)
 
 
-def _tried(study: Study, rate: float) -> Training:
-    """A try at a rate. Where the study's rate is chosen among tries, they do what the sequential run will do."""
-    training, target, epochs = study.training, None, study.edge.epochs
-    if isinstance(training.target, SequentialEpochs) and training.target.pilots:
-        epochs = max(epochs, training.target.sequential_epochs)
-    elif training.learning_rate == rate:  # this is a try's own part already
-        return training
-    elif training.learning_rate == "edge":
-        if isinstance(training.target, SequentialEpochs):
-            epochs = max(epochs, training.target.sequential_epochs)
-        else:
-            epochs, target = max(epochs, training.max_epochs), training.target
-    return replace(training, learning_rate=rate, target=target, max_epochs=epochs)
+def search_part(study: Study) -> Study:
+    """What the search for the edge depends on."""
+    assert study.edge.between is not None
+    own = own_part(study, rate_name(study.edge.between[0]))
+    return replace(own, edge=replace(study.edge, rates=()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,8 +265,10 @@ class CellSettings:
     )
 
     def __post_init__(self) -> None:
-        if self.training.learning_rate == "edge":
-            raise UserError("training.learning_rate: 'edge' is not allowed; allowed: a run's own rate, a number")
+        if isinstance(self.training.learning_rate, str):
+            raise UserError(
+                f"training.learning_rate: {self.training.learning_rate!r} is not allowed; allowed: a run's own rate, a number"
+            )
         check_workers(self.create_strategy(), self.training, self.workers, "workers")
 
     @property
@@ -299,6 +313,8 @@ class CellSettings:
         raw: dict[str, Any] = {key: value for key, value in plain(self).items() if key not in WITHOUT_EFFECT}
         if self.training.reduction == "exact" or self.training.all_reduce == "auto":
             del raw["training"]["all_reduce"]
+        if not self.training.warmup_steps:  # so runs of earlier versions, which knew none, stay the same
+            del raw["training"]["warmup_steps"]
         return raw
 
 

@@ -14,12 +14,16 @@ from strongscale.models.base import Model
 from strongscale.models.deepdensity import DeepDensity
 from strongscale.optimizers.adam import Adam
 from strongscale.optimizers.base import Optimizer
+from strongscale.settings.tuning import Tuning
 from strongscale.strategies.base import Plan, Strategy
 from strongscale.tasks.autoencoding import Autoencoding
 from strongscale.tasks.base import Task
 from strongscale.updates.base import Update
 
 SEQUENTIAL = "sequential"
+CONSTANT_SHARE = 0.8  # of the best constant output's loss, at which a target lies at most: else it is a race to nothing
+LOOKS = (3, 5, 8, 12)
+"""Numbers of seeds after which a study with `seeds: auto` is looked at."""
 WHOLE = "all"  # the name of the one subset of a folder that has none
 
 
@@ -133,14 +137,15 @@ class Dataset:
 
 @dataclass(frozen=True, kw_only=True)
 class SequentialEpochs:
-    """A relative target: what the sequential run reaches in so many epochs."""
+    """A relative target: what sequential runs outside the comparison reach in so many epochs."""
 
-    sequential_epochs: Annotated[int, AT_LEAST_1, "epochs of the sequential run"]
+    sequential_epochs: Annotated[int, AT_LEAST_1, "epochs of the pilots"]
     pilots: Annotated[
         tuple[Annotated[int, SEED], ...],
-        "seeds outside the comparison, whose sequential runs find the rate at the edge and set one target for all: what "
-        "each of them reaches, and less than 0.8 of the best constant output's loss; none: a seed's own run sets its own",
-    ] = ()
+        NonEmpty(),
+        "seeds outside the comparison, whose sequential runs set one target for all: what each of them reaches, and at "
+        "most 0.8 of the best constant output's loss",
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +155,12 @@ class Collapse:
     patience: Annotated[
         int, AT_LEAST_1, "epochs in a row without a new best loss, before an output that ignores its input is a verdict"
     ] = 5
+    min_steps: Annotated[
+        int,
+        AT_LEAST_0,
+        "steps since the rate last rose, before which no run is called collapsed: where an epoch is a step or two, epochs "
+        "say little; 100 is ten times as far back as Adam's mean of gradients reaches",
+    ] = 100
     stop: Annotated[bool, "end a collapsed run early (the paper ran them to the end)"] = True
 
 
@@ -159,9 +170,13 @@ class Training:
 
     batch_size: Annotated[int, AT_LEAST_1, "B, the sequential minibatch"] = 32
     learning_rate: Annotated[
-        Annotated[float, POSITIVE] | Literal["edge"],
-        "eta; edge: the largest of `edge.rates` at which the sequential run trains",
+        Annotated[float, POSITIVE] | Literal["edge", "tuned"],
+        "eta; edge: the largest at which the sequential run still trains, looked for within `edge.between`; tuned: each batch "
+        "size has a rate and a warm-up of its own, looked for by `tuning`",
     ] = 0.00105
+    warmup_steps: Annotated[
+        int, AT_LEAST_0, "steps over which the learning rate rises linearly to what is planned, with every strategy"
+    ] = 0
     optimizer: Annotated[Optimizer, "how a gradient changes weights"] = field(default_factory=Adam)
     target: Annotated[
         Annotated[float, POSITIVE] | SequentialEpochs | None,
@@ -199,7 +214,7 @@ class Training:
     @property
     def plan(self) -> Plan:
         """The sequential run's step."""
-        assert not isinstance(self.learning_rate, str), "the edge must be known before any step"
+        assert not isinstance(self.learning_rate, str), "the rate must be known before any step"
         return Plan(self.batch_size, self.learning_rate)
 
 
@@ -212,19 +227,39 @@ class Checkpoints:
     keep: Annotated[bool, "leave the last ones in the cell's folder when the run is done"] = False
 
 
+Rate = Annotated[float, POSITIVE]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Edge:
-    """The sequential run tried at several learning rates: where does training break down?"""
+    """The sequential run at other learning rates: where does training break down?"""
 
-    rates: Annotated[tuple[Annotated[float, POSITIVE], ...], "the rates to try"] = ()
-    epochs: Annotated[
-        int, AT_LEAST_1, "epochs of each try; as many as the sequential run's, if those are more and its rate is `edge`"
-    ] = 20
-    tolerance: Annotated[
+    between: Annotated[
+        tuple[Rate, Rate] | None,
+        "for learning_rate: edge, where the search begins: a rate that trains, and one that is too large; either is moved, "
+        "by factors of two, where it isn't so",
+    ] = None
+    epochs: Annotated[int, AT_LEAST_1, "epochs of each try, and of each run at one of `rates`"] = 20
+    seeds: Annotated[
+        tuple[Annotated[int, SEED], ...],
+        NonEmpty(),
+        "seeds outside the comparison, with which the search tries each rate",
+    ] = (101, 102, 103, 104, 105)
+    share: Annotated[
         float,
-        AT_LEAST_0,
-        "a rate trains if its best loss is below a constant output's, and at most this share above a smaller rate's",
-    ] = 0.15
+        Between(above=0, high=1),
+        "a rate trains if this share of its seeds reaches in time what all seeds reach at the best one, and doesn't collapse",
+    ] = 0.8
+    tolerance: Annotated[float, AT_LEAST_0, "by how much they may miss it, as a share of that loss"] = 0.15
+    resolution: Annotated[
+        float, Between(low=1.05), "the search ends when the smallest rate that fails is at most so many times the edge"
+    ] = 1.2
+    rates: Annotated[tuple[Rate, ...], "rates at which the sequential run is trained too, to be shown"] = ()
+
+    def __post_init__(self) -> None:
+        if self.between and self.between[0] >= self.between[1]:
+            low, high = self.between
+            raise UserError(f"between: [{low:g}, {high:g}] is not allowed; allowed: the lower rate first")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,6 +316,9 @@ class StrategyEntry:
         None
     )
     workers: Annotated[tuple[Annotated[int, WORKERS], ...] | None, "the study's workers if left out"] = None
+    seeds: Annotated[
+        dict[str, tuple[Annotated[int, SEED], ...]], "at some numbers of workers, seeds in place of the study's"
+    ] = field(default_factory=dict)
     parameters: Annotated[dict[str, Any], "the strategy's own parameters"] = field(default_factory=dict)
     optimizer: Annotated[Optimizer | None, "in place of the study's, or of one that belongs to the strategy"] = None
     update: Annotated[Update | None, "the update rule; null: the strategy's own, or synchronous"] = None
@@ -297,7 +335,9 @@ class Study:
         tuple[Annotated[int, WORKERS], ...], NonEmpty(), "the columns of the matrix; 1 is always run"
     ] = (1, 2, 4, 8, 16, 32)
     seeds: Annotated[
-        tuple[Annotated[int, SEED], ...], NonEmpty(), "replicates: initial weights and order of samples"
+        Annotated[tuple[Annotated[int, SEED], ...], NonEmpty()] | Literal["auto"],
+        "replicates: initial weights and order of samples; auto: looks after 3, 5, 8 and 12 of them, and more only where it is "
+        "still open who is faster",
     ] = (1,)
     clock: Annotated[
         Literal["wall", "emulated"], "wall: real seconds of real ranks; emulated: measured compute, modelled network"
@@ -336,6 +376,7 @@ class Study:
     model: Annotated[Model, "the network of a task that takes one"] = field(default_factory=DeepDensity)
     training: Annotated[Training, "how it is trained"] = field(default_factory=Training)
     edge: Annotated[Edge, "the sequential run at several learning rates"] = field(default_factory=Edge)
+    tuning: Annotated[Tuning, "the search for the rate of each batch size"] = field(default_factory=Tuning)
     checkpoints: Annotated[Checkpoints, "how often a run can be continued from"] = field(default_factory=Checkpoints)
     job: Annotated[Job, "what a scheduler is asked for"] = field(default_factory=Job)
     new_nodules: Annotated[NewNodules, "nodules drawn from the sequential run's model"] = field(
@@ -375,6 +416,21 @@ class Study:
         chosen += [entry.optimizer, entry.update] if entry else []
         return [type(part) for part in chosen if part is not None]
 
+    @property
+    def first_seeds(self) -> tuple[int, ...]:
+        """The seeds of every entry of the matrix that has none of its own."""
+        return numbered(LOOKS[0]) if isinstance(self.seeds, str) else self.seeds
+
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        """The seeds of all entries together, which the sequential run has."""
+        own = (seeds for entry in self.strategies.values() for seeds in entry.seeds.values())
+        return tuple(dict.fromkeys(seed for seeds in (self.first_seeds, *own) for seed in seeds))
+
+    def seeds_of(self, name: str, workers: int) -> tuple[int, ...]:
+        """The seeds of an entry of the matrix; with one worker, those of all."""
+        return self.all_seeds if workers == 1 else self.strategies[name].seeds.get(str(workers), self.first_seeds)
+
     def workers_of(self, name: str) -> tuple[int, ...]:
         """The numbers of workers at which a line of the matrix is run, 1 included, in rising order."""
         return tuple(sorted({1, *(self.strategies[name].workers or self.workers)}))
@@ -392,3 +448,8 @@ class Config:
     studies: Annotated[dict[str, Study], NonEmpty(), "studies by name"]
     broken: dict[str, str] = field(default_factory=dict, init=False)
     """Studies that name a file of a user's own which can't be used, each with what is wrong."""
+
+
+def numbered(count: int) -> tuple[int, ...]:
+    """So many seeds: 1, 2, 3, ..."""
+    return tuple(range(1, count + 1))

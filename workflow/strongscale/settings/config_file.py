@@ -12,8 +12,9 @@ from strongscale.common.schema import build
 from strongscale.models.base import Model
 from strongscale.models.deepdensity import DeepDensity
 from strongscale.optimizers.base import Optimizer
-from strongscale.settings import cells, timed
+from strongscale.settings import cells, timed, tuned
 from strongscale.settings.config import SEQUENTIAL, Config, SequentialEpochs, StrategyEntry, Study
+from strongscale.settings.looks import at_most
 from strongscale.settings.plans import check_workers
 from strongscale.strategies.base import Strategy
 from strongscale.tasks.base import Task
@@ -179,17 +180,29 @@ def _check_study(config: Config, study: Study, key: str) -> None:
             f"{key}.training.target.sequential_epochs: {target.sequential_epochs} is not allowed; "
             f"allowed: at most training.max_epochs, {study.training.max_epochs}"
         )
-    both = sorted({*study.pilots} & {*study.seeds})
+    both = sorted({*study.pilots} & {*at_most(study).all_seeds})
     if both:
         raise UserError(
             f"{key}.training.target.pilots: {both[0]} is not allowed; allowed: seeds that aren't among the study's"
         )
     if not study.strategies:
         raise UserError(f"{key}.strategies: none; allowed: at least one of {', '.join(parts.names(Strategy))}")
-    if study.training.learning_rate == "edge" and not study.edge.rates:
-        raise UserError(f"{key}.edge.rates: [] is not allowed; allowed: at least one rate, for learning_rate: edge")
+    if study.seeds == "auto" and study.training.target is None:
+        raise UserError(f"{key}.seeds: auto is not allowed without a training.target; allowed: a list of seeds")
+    if cells.seeks_edge(study):
+        _check_edge(study, f"{key}.edge")
     for name, entry in study.strategies.items():
         _check_strategy(study, name, entry, f"{key}.strategies.{name}")
+    tuned.check(study, key)
+
+
+def _check_edge(study: Study, key: str) -> None:
+    """The search for the edge needs to know where to begin, and seeds outside the comparison."""
+    if study.edge.between is None:
+        raise UserError(f"{key}.between: null is not allowed; allowed: two rates [LOW, HIGH], for learning_rate: edge")
+    both = sorted({*study.edge.seeds} & {*at_most(study).all_seeds})
+    if both:
+        raise UserError(f"{key}.seeds: {both[0]} is not allowed; allowed: seeds that aren't among the study's")
 
 
 def _check_samples(config: Config, study: Study, key: str) -> None:
@@ -223,12 +236,13 @@ def _check_comparison(config: Config, study: Study, key: str) -> None:
 
 
 def _check_strategy(study: Study, name: str, entry: StrategyEntry, key: str) -> None:
-    if name == SEQUENTIAL or name.startswith("rate_") or not LINE.fullmatch(name):
+    if name in (SEQUENTIAL, cells.PILOT) or cells.is_rate_name(name) or not LINE.fullmatch(name):
         place = key.removesuffix(name) + _shortened(name)
         raise UserError(
-            f"{place}: this name is not allowed; allowed: letters, digits and _, at most 64, but not {SEQUENTIAL} or "
-            "rate_..."
+            f"{place}: this name is not allowed; allowed: letters, digits and _, at most 64, but not {SEQUENTIAL}, "
+            f"{cells.PILOT} or {cells.RATE}..."
         )
+    _check_seeds(study, name, entry, f"{key}.seeds")
     kind = parts.find(Strategy, entry.kind or name, f"{key}.kind" if entry.kind else key)
     strategy = build(kind, entry.parameters, f"{key}.parameters")
     _check_brought(strategy)
@@ -240,6 +254,18 @@ def _check_strategy(study: Study, name: str, entry: StrategyEntry, key: str) -> 
                 f"{key}: {workers} workers is not allowed for a minibatch of {batch} samples in micro-batches of {size} "
                 f"(reduction: exact); allowed: at most {-(-batch // size)} workers, or a training.microbatch of at most {batch // workers}"
             )
+
+
+def _check_seeds(study: Study, name: str, entry: StrategyEntry, key: str) -> None:
+    """Seeds of its own has an entry of the matrix that there is, and whose number of seeds isn't left to looks."""
+    if entry.seeds and study.seeds == "auto":
+        raise UserError(f"{key}: not allowed with seeds: auto; leave it out")
+    known = [str(workers) for workers in study.workers_of(name) if workers > 1]
+    for workers, seeds in entry.seeds.items():
+        if workers not in known:
+            raise UserError(f"{key}: {workers!r} is not allowed; allowed: {', '.join(known)}")
+        if not seeds:
+            raise UserError(f"{key}.{workers}: [] is not allowed; allowed: at least one seed")
 
 
 def _check_brought(strategy: Strategy) -> None:

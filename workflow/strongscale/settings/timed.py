@@ -33,6 +33,7 @@ def own_part(study: Study, line: str) -> Study:
     training = replace(
         study.training,
         learning_rate=1e-3,
+        warmup_steps=0,
         target=None,
         max_epochs=1,
         reduction="fast",

@@ -5,7 +5,7 @@ import textwrap
 from collections import Counter
 from dataclasses import dataclass
 
-from strongscale.settings.cells import follows_sequential, is_rate_name, rate_of
+from strongscale.settings.cells import PILOT, follows_sequential, is_rate_name, rate_of
 from strongscale.settings.config import SEQUENTIAL
 from strongscale.status.snapshot import Snapshot
 from strongscale.status.state import FINISHED, STATES, CellStatus
@@ -53,10 +53,13 @@ class Page:
         return "\n".join([title, *([self._wrap(f"validation loss: {'; '.join(told)}", "")] if told else [])])
 
     def _steps(self, snapshot: Snapshot) -> list[str]:
-        """How far the data set is that the study waits for."""
+        """How far the data set is that the study waits for, and the search for its learning rate."""
         lines = [f"  {step.what.ljust(8)}  {step.done} of {step.of}" for step in snapshot.steps]
         lines += [f"    log: {snapshot.data_log}"] if snapshot.data_log else []
-        return ["\n".join(["data set:", *lines])] if lines else []
+        parts = ["\n".join(["data set:", *lines])] if lines else []
+        if snapshot.num_tried is not None:
+            parts.append(f"search for the edge: {snapshot.num_tried} short runs done")
+        return parts
 
     def _matrix(self, snapshot: Snapshot) -> list[str]:
         """Rows are strategies, columns numbers of workers; as many blocks below each other as the width asks for."""
@@ -65,7 +68,7 @@ class Page:
             entries.setdefault((one.cell.strategy, one.cell.workers), []).append(one.state)
         rows = sorted({row for row, _ in entries}, key=lambda row: _place(snapshot, row))
         columns = sorted({column for _, column in entries})
-        stacks = {key: _stack(states, len(snapshot.study.seeds)) for key, states in entries.items()}
+        stacks = {key: _stack(states, len(states)) for key, states in entries.items()}
         head = max(len(row) for row in [*rows, "workers"])
         widths = {
             column: max(len(text) for row in rows for text, _ in [(str(column), ""), *stacks.get((row, column), [])])
@@ -175,9 +178,11 @@ class Page:
 
 
 def _place(snapshot: Snapshot, row: str) -> tuple[int, float]:
-    """The sequential run first, then its other rates, then the strategies as the study lists them."""
+    """The sequential run first, then pilots and its other rates, then the strategies as the study lists them."""
     if row == SEQUENTIAL:
         return 0, 0.0
+    if row == PILOT:
+        return 1, 0.0
     if is_rate_name(row):
         return 1, rate_of(row)
     return 2, list(snapshot.study.strategies).index(row)

@@ -10,8 +10,19 @@ from typing import Any
 from strongscale.common.errors import UserError
 from strongscale.common.schema import build
 from strongscale.jobs.scheduler.states import read as read_states
-from strongscale.settings.cells import Cell, all_cells, edge_cells, is_rate_name, samples_folder
-from strongscale.settings.config import SEQUENTIAL, SequentialEpochs, Study
+from strongscale.settings import tuned
+from strongscale.settings.cells import (
+    EDGE_TRIALS,
+    PILOT,
+    Cell,
+    all_cells,
+    is_rate_name,
+    pilot_cells,
+    samples_folder,
+    seeks_edge,
+)
+from strongscale.settings.config import Study
+from strongscale.settings.looks import with_looks
 from strongscale.status import planned
 from strongscale.status.planned import Step
 from strongscale.status.reading import number, read
@@ -42,6 +53,8 @@ class Snapshot:
     steps: tuple[Step, ...] = ()
     """Towards its data set, where the study waits for that."""
     data_log: str | None = None
+    num_tried: int | None = None
+    """Short runs that the search for the edge has made, where it goes on."""
 
     def known(self, name: str) -> tuple[float, ...]:
         """The values of a cell's attribute that are known, each once, in order: its targets, say."""
@@ -76,6 +89,7 @@ def take(folder: Path, now: float) -> Snapshot:
     if not (folder / "study.json").exists():
         return _not_begun(folder, now)
     name, data, study = _read_study(folder)
+    study = with_looks(study, _owner(folder, study))
     states = read_states(folder.parent.parent)
     found = {}
     for cell in all_cells(name, study):
@@ -89,7 +103,16 @@ def take(folder: Path, now: float) -> Snapshot:
         for one in found.values()
     )
     losses = _losses_without_input(folder.parent / samples_folder(folder.name, study), study)
-    return Snapshot(name=name, data=data, study=study, at=now, cells=tuple(_with_losses(one, losses) for one in cells))
+    owner = _owner(folder, study)
+    searches = seeks_edge(study) and not (owner / "learning_rate.json").exists()
+    return Snapshot(
+        name=name,
+        data=data,
+        study=study,
+        at=now,
+        cells=tuple(_with_losses(one, losses) for one in cells),
+        num_tried=_num_tried(owner) if searches else None,
+    )
 
 
 def _owner(folder: Path, study: Study) -> Path:
@@ -158,24 +181,25 @@ def _read_study(folder: Path) -> tuple[str, str, Study]:
 
 
 def _waits_for(study: Study, cell: Cell, folder: Path, found: dict[Cell, CellStatus]) -> str:
-    """What a cell's settings need that isn't there: the edge, the target, the sequential run."""
+    """What a cell's settings need that isn't there: the edge, the target."""
     if is_rate_name(cell.strategy):
         return "to be started"
-    if study.training.learning_rate == "edge" and not (folder / "learning_rate.json").exists():
-        tries = edge_cells(cell.study, study)
-        done = sum(found[one].state in FINISHED for one in tries)
-        return f"for the edge search ({done} of {len(tries)} runs at other rates done)"
-    if study.pilots and not (folder / "target.json").exists():
-        tries = edge_cells(cell.study, study)
-        done = sum(found[one].state in FINISHED for one in tries)
-        return f"for the pilots, which set the target ({done} of {len(tries)} done)"
-    if isinstance(study.training.target, SequentialEpochs) and not study.pilots and cell.strategy != SEQUENTIAL:
-        state = found[Cell(cell.study, SEQUENTIAL, 1, cell.seed)].state
-        if state not in FINISHED:
-            return f"for the sequential run of seed {cell.seed}, which sets the target ({state})"
-        if state != "converged":
-            return f"can't start: the sequential run of seed {cell.seed} {state}, so it sets no target"
+    if seeks_edge(study) and not (folder / "learning_rate.json").exists():
+        return f"for the search for the edge ({_num_tried(folder)} short runs done)"
+    if tuned.is_tuned(study) and not (folder / tuned.rate_file(study, cell)).exists():
+        batch = tuned.batch_of(study, cell.strategy, cell.workers)
+        done = sum(1 for _ in (folder / tuned.file_of(batch)).parent.glob("*/*/result.json"))
+        return f"for the tuning of its batch size, {batch} ({done} full runs done)"
+    if cell.strategy != PILOT and study.pilots and not (folder / "target.json").exists():
+        pilots = pilot_cells(cell.study, study)
+        done = sum(found[one].state in FINISHED for one in pilots)
+        return f"for the pilots, which set the target ({done} of {len(pilots)} done)"
     return "to be started"
+
+
+def _num_tried(folder: Path) -> int:
+    """How many short runs the search for the edge has made."""
+    return sum(1 for _ in (folder / EDGE_TRIALS).glob("*/*/result.json"))
 
 
 def _unit(study: Study, kinds: set[str]) -> str:
@@ -235,6 +259,7 @@ def as_table(snapshot: Snapshot) -> dict[str, Any]:
         "at": snapshot.at,
         "states": snapshot.counts,
         "hours": vars(snapshot.hours),
+        "edge_search": snapshot.num_tried,
         "steps": [vars(step) for step in snapshot.steps],
         "cells": cells,
     }

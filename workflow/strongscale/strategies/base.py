@@ -108,8 +108,8 @@ class Strategy(Part):
         return None
 
 
-def next_plan(strategy: Strategy, base: Plan, progress: Progress) -> Plan:
-    """The strategy's plan, if a step can be taken by it."""
+def next_plan(strategy: Strategy, base: Plan, progress: Progress, warmup_steps: int = 0) -> Plan:
+    """The strategy's plan, if a step can be taken by it; its rate rises over the run's first `warmup_steps` steps."""
     with blamed():
         plan = strategy.plan(base, progress)
     is_plan = isinstance(plan, Plan) and type(plan.batch) is int and isinstance(plan.rate, float)
@@ -118,16 +118,23 @@ def next_plan(strategy: Strategy, base: Plan, progress: Progress) -> Plan:
             f"strategy {strategy.kind}: its plan of step {progress.step + 1} is {show(plan)}; allowed: a Plan whose batch is "
             "a whole number of at least 1, and its rate a number of at least 0"
         )
-    return plan
+    return _warmed(plan, progress.step + 1, warmup_steps)
 
 
-def planned(strategy: Strategy, base: Plan, workers: int, samples: int) -> Iterator[list[Plan]]:
+def _warmed(plan: Plan, step: int, warmup_steps: int) -> Plan:
+    """The plan of a step, counted from 1, of a run whose rate rises linearly to what is planned in its first steps."""
+    if step >= warmup_steps:
+        return plan
+    return replace(plan, rate=plan.rate * step / warmup_steps)
+
+
+def planned(strategy: Strategy, base: Plan, workers: int, samples: int, warmup_steps: int = 0) -> Iterator[list[Plan]]:
     """Every step of one epoch after the other, of a strategy that doesn't ask what the gradients told."""
     progress = Progress(workers=workers, samples=samples)
     while True:
         plans: list[Plan] = []
         while progress.taken < samples:
-            plans.append(next_plan(strategy, base, progress))
+            plans.append(next_plan(strategy, base, progress, warmup_steps))
             progress = progress.after(plans[-1], min(plans[-1].batch, samples - progress.taken))
         yield plans
         progress = replace(progress, epoch=progress.epoch + 1, taken=0)

@@ -2,7 +2,8 @@
 
 `two_level`: inside each host, then between hosts, one message stream a host (PowerAI DDL's idea: by topology). Each level
 takes 2·ceil(log2 p) messages and moves 2·(p-1)/p of the bytes (Rabenseifner's reduce-scatter and all-gather): the best a
-network of that latency and bandwidth allows, and of the form c·log n that the paper assumes.
+network of that latency and bandwidth allows. Only the latency's part grows with log n; that of the bytes, nearly all of it
+where gradients are large, is bounded by twice their time on the link. So it is not the c·log n that the paper assumes.
 `ring` (Horovod's): all workers in one ring that enters and leaves each host once; 2·(n-1) messages of 1/n of the bytes.
 `halving_doubling`: Rabenseifner's between all workers as if there were no hosts, as Open MPI does it: halves of the bytes
 with the nearest partner, quarters with one twice as far, and back.

@@ -5,18 +5,17 @@ result.json last: where that is, the cell is done.
 """
 
 import argparse
-import contextlib
 import logging
 import sys
 from pathlib import Path
 
 from strongscale.common.command import run
-from strongscale.common.lock import PATIENCE_S, locked
+from strongscale.common.lock import PATIENCE_S
 from strongscale.distributed import world
 from strongscale.recovery import failure
-from strongscale.recovery.finished import forget, is_finished, read_settings
+from strongscale.recovery.finished import read_settings
 from strongscale.recovery.interrupt import EXIT_STATUS, Interrupt, Interrupted
-from strongscale.training.run import train
+from strongscale.training.run import train_once
 
 log = logging.getLogger(__name__)
 
@@ -35,13 +34,7 @@ def main(arguments: list[str]) -> None:
         logging.getLogger().setLevel(logging.WARNING)
     read_settings(folder)  # a wrong folder is told before anything is written to it
     try:
-        with locked(folder, options.patience_s) if ranks.rank == 0 else contextlib.nullcontext():
-            if ranks.maximum(int(ranks.rank == 0 and is_finished(folder))):
-                log.info("%s: done already, by another run", folder)
-            else:
-                if ranks.rank == 0:
-                    forget(folder)
-                train(folder, ranks, any_ranks=options.any_ranks, interrupt=interrupt)
+        train_once(folder, ranks, any_ranks=options.any_ranks, interrupt=interrupt, patience_s=options.patience_s)
     except Interrupted:
         if ranks.rank == 0:
             log.warning("interrupted by a signal; start again to go on from the last checkpoint")

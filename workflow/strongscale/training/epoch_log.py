@@ -73,6 +73,16 @@ class EpochLog:
         return [epoch.training_loss for epoch in self.epochs]
 
     @property
+    def steps(self) -> list[int]:
+        """The steps taken by the end of each epoch."""
+        return [epoch.step for epoch in self.epochs]
+
+    @property
+    def rates(self) -> list[float]:
+        """The learning rate of each epoch's last step."""
+        return [epoch.learning_rate for epoch in self.epochs]
+
+    @property
     def validation(self) -> list[float]:
         """The validation losses so far."""
         return [epoch.validation_loss for epoch in self.epochs]

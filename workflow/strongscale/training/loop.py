@@ -19,6 +19,7 @@ from strongscale.gradients.passes import Batch
 from strongscale.recovery.checkpoint import Checkpoint
 from strongscale.recovery.continuation import Continuation
 from strongscale.settings.cells import CellSettings, whole_data
+from strongscale.settings.config import SequentialEpochs
 from strongscale.strategies.base import Plan, Progress, Strategy, next_plan
 from strongscale.timing.clock import Clock
 from strongscale.timing.steps import StepLog
@@ -79,7 +80,8 @@ class Trainer:
         order = sampler.epoch_order(self.progress.samples, self.cell.seed, self.progress.epoch)
         samples = torch.from_numpy(order).to(self.device)
         while self.progress.taken < self.progress.samples:
-            plan = next_plan(self.strategy, self.cell.training.plan, self.progress)
+            training = self.cell.training
+            plan = next_plan(self.strategy, training.plan, self.progress, training.warmup_steps)
             self._take_step(samples[self.progress.taken :][: plan.batch], plan)
             self.continuation.after_step(self, self.progress.step)
         self._end_epoch()
@@ -122,6 +124,7 @@ class Trainer:
             target=self.target,
             max_epochs=self.cell.training.max_epochs,
             constant_loss=self.constant_loss,
+            settled=stopping.settled_steps(self.epoch_log.steps, self.epoch_log.rates),
             collapse=self.cell.training.collapse,
             ignores_input=self._ignores_input,
         )
@@ -135,9 +138,10 @@ class Trainer:
 
     @property
     def target(self) -> float | None:
-        """The validation loss that ends the run; a run that sets the target of the others has none itself."""
+        """The validation loss that ends the run."""
         target = self.cell.training.target
-        return target if isinstance(target, float) else None
+        assert not isinstance(target, SequentialEpochs), "the pilots' target must be known before any step"
+        return target
 
     def _planned(self, epoch: int) -> int:
         """What is planned for the beginning of an epoch, as far as that can be foreseen."""

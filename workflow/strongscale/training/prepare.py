@@ -1,7 +1,7 @@
 """Write the resolved settings of a study (study.json) and of a cell (cell.json).
 
 What a cell needs to know from other runs is looked up here, so that training itself takes one folder: the learning
-rate at the edge, the target that pilots or the sequential run set.
+rate at the edge or of the cell's batch size, the target that pilots set.
 """
 
 import argparse
@@ -37,7 +37,6 @@ def resolve(
     dataset_hash: str | None = None,
     brightness: float | None = None,
     learning_rate: Path | None = None,
-    sequential: Path | None = None,
     target: Path | None = None,
 ) -> CellSettings:
     """All that the run of a cell needs, from its part of the study and from what other runs found.
@@ -65,7 +64,7 @@ def resolve(
         brightness=brightness,
         task=study.task,
         model=study.model if takes_nodules else None,
-        training=_resolve_training(study.training, cell, learning_rate, sequential, target),
+        training=_resolve_training(study.training, learning_rate, target),
         optimizer=entry.optimizer if entry else None,
         update=entry.update if entry else None,
         checkpoints=study.checkpoints,
@@ -74,22 +73,17 @@ def resolve(
     )
 
 
-def _resolve_training(
-    training: Training, cell: Cell, learning_rate: Path | None, sequential: Path | None, target: Path | None
-) -> Training:
-    """The training settings with this run's own learning rate, target and epochs."""
-    if training.learning_rate == "edge":
-        assert learning_rate is not None, "the edge must be known before any other cell"
-        training = replace(training, learning_rate=read_json(learning_rate)["learning_rate"])
+def _resolve_training(training: Training, learning_rate: Path | None, target: Path | None) -> Training:
+    """The training settings with this run's own learning rate, the warm-up that was found with it, target and epochs."""
+    if isinstance(training.learning_rate, str):
+        assert learning_rate is not None, "the rate must be known before any other cell"
+        found = read_json(learning_rate)
+        warmup_steps = found.get("warmup_steps", training.warmup_steps)
+        training = replace(training, learning_rate=found["learning_rate"], warmup_steps=warmup_steps)
     if not isinstance(training.target, SequentialEpochs):
         return training
-    if training.target.pilots:
-        assert target is not None, "the pilots must be known before any other cell"
-        return replace(training, target=read_json(target)["target_loss"])
-    if cell.strategy == SEQUENTIAL:
-        return training
-    assert sequential is not None, "the sequential run must be known before the others"
-    return replace(training, target=_target_set_by(sequential))
+    assert target is not None, "the pilots must be known before any other cell"
+    return replace(training, target=read_json(target)["target_loss"])
 
 
 def check_target(study: Study, dataset: Path) -> None:
@@ -103,24 +97,6 @@ def check_target(study: Study, dataset: Path) -> None:
             f"training.target: {target:g} is not allowed; allowed: less than {constant:.6g}, which the best constant "
             f"output has, whatever its input ({dataset})"
         )
-
-
-def _target_set_by(sequential: Path) -> float:
-    result = read_json(sequential)
-    if result["status"] == "converged":
-        target: float = result["target_loss"]
-        return target
-    if result["status"] == "exhausted":
-        raise UserError(
-            f"{sequential}: in {result['epochs']} epochs the sequential run learnt less than the best constant output "
-            f"(a loss of {result['best_validation_loss']:.6g} against {result['constant_loss']:.6g}), so it sets no "
-            "target; allowed: more epochs (training.target), another learning rate, more data"
-        )
-    raise UserError(
-        f"{sequential}: the sequential run diverged ({result['diverged_because']}) at learning rate "
-        f"{result['learning_rate']:g}, so it sets no target; allowed: a lower training.learning_rate, or edge.rates "
-        "without that one"
-    )
 
 
 def large_minibatches(study: Study, num_training: int) -> list[str]:
@@ -159,8 +135,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--settings", required=True, help="the study's settings as JSON")
     parser.add_argument("--output", type=Path, required=True, help="study.json, or cell.json in the cell's folder")
     parser.add_argument("--dataset", type=Path, required=True, help="dataset.json")
-    parser.add_argument("--learning-rate", type=Path, help="learning_rate.json")
-    parser.add_argument("--sequential", type=Path, help="result.json of the sequential run of this seed")
+    parser.add_argument("--learning-rate", type=Path, help="learning_rate.json, or tuned.json of the cell's batch size")
     parser.add_argument("--target", type=Path, help="target.json, which the pilots set")
     options = parser.parse_args(arguments)
     raw: dict[str, Any] = json.loads(options.settings)
@@ -176,7 +151,6 @@ def main(arguments: list[str]) -> None:
         folder=folder,
         dataset=options.dataset.parent,
         learning_rate=options.learning_rate,
-        sequential=options.sequential,
         target=options.target,
     )
     write_json(options.output, plain(settings))

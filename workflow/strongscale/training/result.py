@@ -1,17 +1,14 @@
 """What result.json tells of a run: what it came to, and all attempts behind it."""
 
-import logging
 from typing import Any
 
 from strongscale.common import provenance
 from strongscale.recovery.continuation import Continuation
 from strongscale.settings.cells import Cell
-from strongscale.settings.config import SequentialEpochs
+from strongscale.settings.margins import margins
 from strongscale.training.epoch_log import SECONDS, Epoch
 from strongscale.training.loop import Trainer
 from strongscale.training.stopping import Verdict
-
-log = logging.getLogger(__name__)
 
 
 def describe(trainer: Trainer, verdict: Verdict, measures: dict[str, float]) -> dict[str, Any]:
@@ -21,26 +18,17 @@ def describe(trainer: Trainer, verdict: Verdict, measures: dict[str, float]) -> 
         epochs[-1],
         min(epochs, key=lambda epoch: (epoch.validation_loss != epoch.validation_loss, epoch.validation_loss)),
     )
-    target = trainer.target
-    status, reached = verdict.status, last if verdict.status == "converged" else None
-    if isinstance(cell.training.target, SequentialEpochs) and status == "exhausted":
-        if best.validation_loss < trainer.constant_loss:
-            status, reached, target = "converged", best, best.validation_loss
-        else:
-            log.warning(
-                "the sequential run learnt less than the best constant output, whose loss is %.6f: it sets no target",
-                trainer.constant_loss,
-            )
+    reached = last if verdict.status == "converged" else None
     return {
         "study": cell.study,
         "strategy": cell.strategy,
         "workers": cell.workers,
         "seed": cell.seed,
-        "status": status,
+        "status": verdict.status,
         "diverged_because": verdict.because,
         "clock": cell.clock,
         "trajectory": str(Cell(cell.study, cell.strategy, cell.workers, cell.seed).folder),
-        "target_loss": target,
+        "target_loss": trainer.target,
         "epochs_to_target": reached and reached.epoch,
         "samples_to_target": reached and reached.samples,
         "minibatch": trainer.progress.batch,
@@ -51,6 +39,7 @@ def describe(trainer: Trainer, verdict: Verdict, measures: dict[str, float]) -> 
         "null_loss": trainer.null_loss,
         "constant_loss": trainer.constant_loss,
         "learning_rate": cell.training.learning_rate,
+        "margins": margins().digest,
         "measures": {name: _finite(value) for name, value in measures.items()},
     } | _seconds(last, reached)
 

@@ -1,5 +1,6 @@
 """A cell trained to its end, from wherever it stands: epochs.csv as it goes, weights.safetensors, result.json last."""
 
+import contextlib
 import logging
 import time
 from pathlib import Path
@@ -8,13 +9,28 @@ import safetensors.torch
 
 from strongscale.common import parts, provenance
 from strongscale.common.files import atomic, write_json
+from strongscale.common.lock import PATIENCE_S, locked
 from strongscale.common.schema import plain
 from strongscale.distributed.world import World
+from strongscale.recovery.finished import forget, is_finished
 from strongscale.recovery.interrupt import Interrupt
 from strongscale.training import result, setup, shared
 from strongscale.training.loop import Trainer
 
 log = logging.getLogger(__name__)
+
+
+def train_once(
+    folder: Path, ranks: World, *, any_ranks: bool = False, interrupt: Interrupt, patience_s: float = PATIENCE_S
+) -> None:
+    """Train the cell in this folder, unless a run of its settings has finished; one at a time is at work in a folder."""
+    with locked(folder, patience_s) if ranks.rank == 0 else contextlib.nullcontext():
+        if ranks.maximum(int(ranks.rank == 0 and is_finished(folder))):
+            log.info("%s: done already, by another run", folder)
+            return
+        if ranks.rank == 0:
+            forget(folder)
+        train(folder, ranks, any_ranks=any_ranks, interrupt=interrupt)
 
 
 def train(folder: Path, ranks: World, *, any_ranks: bool = False, interrupt: Interrupt | None = None) -> None:

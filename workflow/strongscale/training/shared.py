@@ -36,9 +36,10 @@ def path_hash(trainer: Trainer) -> str:
     if strategy.reads_statistics or trainer.update.work(1, 1, 1) is None:
         settings |= {"kind": cell.kind, "parameters": plain(cell.parameters), "workers": cell.workers}
     else:
-        epochs = planned(strategy, cell.training.plan, cell.workers, trainer.progress.samples)
+        training = cell.training
+        epochs = planned(strategy, training.plan, cell.workers, trainer.progress.samples, training.warmup_steps)
         settings["plan"] = [
-            [(plan.batch, plan.rate) for plan in plans] for plans in itertools.islice(epochs, cell.training.max_epochs)
+            [(plan.batch, plan.rate) for plan in plans] for plans in itertools.islice(epochs, training.max_epochs)
         ]
     settings |= {name: origin[name] for name in ("code_hash", "versions")}
     settings["device"] = provenance.bare_name(origin["device"])

@@ -27,10 +27,11 @@ def judge(
     target: float | None,
     max_epochs: int,
     constant_loss: float,
+    settled: int,
     collapse: Collapse,
     ignores_input: Callable[[], bool],
 ) -> Verdict | None:
-    """The verdict after the last epoch of these losses, or None: go on.
+    """The verdict after the last epoch of these losses, `settled` steps after the rate last rose, or None: go on.
 
     Whether the output ignores its input is asked only where the answer decides. With a small validation set a constant
     output may by luck lie below `constant_loss`, so that a run has not converged on its loss alone.
@@ -39,13 +40,25 @@ def judge(
         return Verdict("diverged", "not finite")
     is_last = len(validation) == max_epochs
     reached = target is not None and validation[-1] <= target and validation[-1] < constant_loss
-    stopped = collapse.stop and has_stopped_improving(validation, collapse.patience)
+    may_collapse = settled >= collapse.min_steps
+    stopped = collapse.stop and may_collapse and has_stopped_improving(validation, collapse.patience)
     ignores = (reached or stopped or is_last) and ignores_input()
     if reached and not ignores:
         return Verdict("converged")
-    if ignores and (stopped or is_last):
+    if ignores and may_collapse and (stopped or is_last):
         return Verdict("diverged", "collapsed")
     return Verdict("exhausted") if is_last else None
+
+
+def settled_steps(steps: Sequence[int], rates: Sequence[float]) -> int:
+    """Steps since the end of the last epoch in which the rate rose, as in a warm-up: all of them where it never did.
+
+    Both are of the epochs' last steps.
+    """
+    for epoch in range(len(rates) - 1, 0, -1):
+        if rates[epoch] > rates[epoch - 1]:
+            return steps[-1] - steps[epoch]
+    return steps[-1]
 
 
 def has_stopped_improving(validation: Sequence[float], patience: int) -> bool:

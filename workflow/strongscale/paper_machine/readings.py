@@ -15,8 +15,8 @@ from scipy.optimize import minimize_scalar
 
 from strongscale.analysis import paper
 from strongscale.analysis.machines import slowed
-from strongscale.analysis.speedup import fit as fit_law
-from strongscale.analysis.speedup import time_ratios
+from strongscale.analysis.speedup_law import fit as fit_law
+from strongscale.analysis.speedup_law import time_ratios
 from strongscale.settings.config import NETWORKS, Network
 from strongscale.timing.emulation import Emulation
 from strongscale.timing.steps import Kind, Steps

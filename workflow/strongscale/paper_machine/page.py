@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.stats import f as variance_ratio
 
 from strongscale.analysis import paper
-from strongscale.analysis.paper_seconds import (
+from strongscale.paper_machine.readings import (
     BATCH,
     EPOCHS_OF_A_WEEK,
     FORWARD_SHARE,
@@ -30,7 +30,7 @@ from strongscale.analysis.paper_seconds import (
     unshared_share_at_least,
     without_one,
 )
-from strongscale.analysis.paper_shipped import COMMAND, SHIPPED_STEP_S, k80_least_step_s
+from strongscale.paper_machine.shipped import COMMAND, SHIPPED_STEP_S, k80_least_step_s
 from strongscale.timing.network import all_reduce_s
 from strongscale.timing.timings import Timings
 

@@ -5,20 +5,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from strongscale.analysis.paper_machine_page import page
-from strongscale.analysis.paper_seconds import OBSERVED, WORKERS, Reading, law, monotone, readings
-from strongscale.analysis.paper_shipped import SHIPPED_STEP_S, modern_gpu, paper_k80
 from strongscale.common.command import run
 from strongscale.common.files import write_json, write_text
 from strongscale.common.output import write_csv
 from strongscale.common.schema import plain
+from strongscale.paper_machine.page import page
+from strongscale.paper_machine.readings import OBSERVED, WORKERS, Reading, law, monotone, readings
+from strongscale.paper_machine.shipped import SHIPPED_STEP_S, modern_gpu, paper_k80
 from strongscale.settings.timed import SHIPPED
 from strongscale.timing.timings import Timings
 
 
 def main(arguments: list[str]) -> None:
     """Test readings of where the paper's seconds went; write the page, and the timings that are shipped."""
-    parser = argparse.ArgumentParser(prog="strongscale.analysis.paper_machine", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="strongscale.paper_machine", description=main.__doc__)
     parser.add_argument("--output", type=Path, required=True, help="the page and its numbers, without .md and .csv")
     parser.add_argument("--shipped", action="store_true", help="write the timings that come with the package, too")
     options = parser.parse_args(arguments)

@@ -5,7 +5,9 @@ Every number follows from a rule that stands here; each file says by which comma
 
 import math
 
-from strongscale.analysis.paper_seconds import (
+from strongscale.common.schema import plain
+from strongscale.models.deepdensity import DeepDensity
+from strongscale.paper_machine.readings import (
     BATCH,
     EPOCHS_OF_A_WEEK,
     FORWARD_SHARE,
@@ -13,12 +15,10 @@ from strongscale.analysis.paper_seconds import (
     readings,
     step_of_a_week_s,
 )
-from strongscale.common.schema import plain
-from strongscale.models.deepdensity import DeepDensity
 from strongscale.tasks.autoencoding import Autoencoding
 from strongscale.timing.timings import Duration, Timings
 
-COMMAND = "python -m strongscale.analysis.paper_machine --output docs/paper_machine --shipped"
+COMMAND = "python -m strongscale.paper_machine --output docs/paper_machine --shipped"
 SHIPPED_STEP_S = step_of_a_week_s(EPOCHS_OF_A_WEEK[1])
 STEP_SIZES = (1, 2, 4, 8, 16, 32)
 CHUNK_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
