@@ -140,23 +140,47 @@ def write_claims(runs: StudyRuns, folder: Path) -> None:
     opening = "\n\n".join(
         [f"The paper's claims, judged by study {runs.name}: {runs.label}.", rules(runs), *remarks(runs)]
     )
-    write_html(folder / "claims.html", pd.DataFrame(rows), opening)
+    readable = [
+        {
+            "claim": f"{key}. {CLAIMS[key]}",
+            "verdict": _headline(one),
+            "why": one.verdict.reason,
+            "otherwise": _otherwise(one),
+            "looked at": one.verdict.data,
+        }
+        for key, one in judged.items()
+    ]
+    write_html(folder / "claims.html", pd.DataFrame(readable), opening)
     sections = [opening, *(_section(key, one) for key, one in judged.items())]
     write_text(folder / "claims.md", "\n\n".join(sections) + "\n")
 
 
 def _section(key: int, one: Judged) -> str:
-    head = f"**{key}. {CLAIMS[key]}**\n{one.outcome[0].upper()}{one.outcome[1:]}"
+    otherwise = _otherwise(one)
+    hangs_on = f" {otherwise[0].upper()}{otherwise[1:]}." if otherwise else ""
+    return (
+        f"**{key}. {CLAIMS[key]}**\n{_headline(one)}. {one.verdict.reason}{hangs_on} (Looked at: {one.verdict.data}.)"
+    )
+
+
+def _headline(one: Judged) -> str:
+    """The outcome; where it is open, what it would be alone or which way it leans; and what chance has to do with it."""
+    text = f"{one.outcome[0].upper()}{one.outcome[1:]}"
     if one.verdict.is_proof:
-        return f"{head}. {one.verdict.reason} (Looked at: {one.verdict.data}.)"
+        return text
     if one.outcome == UNDECIDED and one.alone != UNDECIDED:
-        head += f" among ten claims; alone it would be {one.alone}"
+        text += f" among ten claims; alone it would be {one.alone}"
     elif one.outcome == UNDECIDED:
-        head += f"; {one.verdict.leaning}"
-    otherwise = f"At half the margins: {one.at_half}; at double: {one.at_double}"
-    if one.at_targets:
-        otherwise += f"; at easier targets: {in_words(one.at_targets)}"
-    return f"{head} (p = {number(one.p)}). {one.verdict.reason} {otherwise}. (Looked at: {one.verdict.data}.)"
+        text += f"; {one.verdict.leaning}"
+    return f"{text} (p = {number(one.p)})"
+
+
+def _otherwise(one: Judged) -> str:
+    """What the verdict would be by other margins, and at easier targets."""
+    if one.verdict.is_proof:
+        return ""
+    text = f"at half the margins: {one.at_half}; at double: {one.at_double}"
+    return f"{text}; at easier targets: {in_words(one.at_targets)}" if one.at_targets else text
 
 
 def rules(runs: StudyRuns) -> str:
