@@ -182,13 +182,14 @@ class ByHand:
 
     def analyse(self) -> None:
         """The clock, tables, claims, figures, other machines; where one fails the others are made nevertheless."""
-        figures = ("figure2", "figure3", "figure4", "figure5", "efficiency", "edge", "parts")
-        stages: dict[str, tuple[object, ...]] = {"cell_clocks": ("--output", self.folder / "clock.json")}
-        stages |= dict.fromkeys(("tables", "claims", "machines", "speedup"), ()) | {"figures": figures}
+        figures = ("figure2", "figure3", "figure4", "figure5", "efficiency", "edge", "parts", "pareto")
+        plain_stages = ("analysis.tables", "verdicts.claims", "analysis.machines", "analysis.speedup")
+        stages: dict[str, tuple[object, ...]] = {"analysis.cell_clocks": ("--output", self.folder / "clock.json")}
+        stages |= dict.fromkeys(plain_stages, ()) | {"analysis.figures": figures}
         failed = []
         for stage, more in stages.items():
             try:
-                self.stage(f"analysis.{stage}", "--study", self.folder, *more)
+                self.stage(stage, "--study", self.folder, *more)
             except RuntimeError as failure:
                 failed.append(str(failure))
         if failed:
