@@ -50,7 +50,8 @@ def load(folder: Path, dimensions: int = 3) -> Samples:
     summary = read_json(path)
     cubes_NDHW = read_array(folder / "cubes.npy")
     split = read_table(folder / "manifest.csv")["split"].to_numpy(dtype=str)
-    if digest(cubes_NDHW, split) != summary["hash"]:
+    masks_NDHW = read_array(folder / "masks.npy") if (folder / "masks.npy").exists() else None
+    if digest(cubes_NDHW, split, masks_NDHW) != summary["hash"]:
         raise UserError(f"{folder}: the cubes or their split aren't those of dataset.json; remove it and run again")
     training, validation = (cubes_NDHW[split == name] for name in SPLITS)
     null, constant = (loss_without_input(name, path, dimensions) for name in ("null_loss", "constant_loss"))
@@ -109,11 +110,17 @@ def of_each_side(cubes_NDHW: NDArray[np.float32], split: NDArray[np.str_]) -> di
     return found
 
 
-def digest(cubes_NDHW: NDArray[np.float32], split: Sequence[str] | NDArray[np.str_]) -> str:
-    """The identity of a data set: its voxels, and which are for training."""
+def digest(
+    cubes_NDHW: NDArray[np.float32],
+    split: Sequence[str] | NDArray[np.str_],
+    masks_NDHW: NDArray[np.uint8] | None = None,
+) -> str:
+    """The identity of a data set: its voxels, which are for training, and where it has them its masks."""
     content = hashlib.sha256(repr(cubes_NDHW.shape).encode())
     content.update(np.ascontiguousarray(cubes_NDHW, dtype="<f4").data)
     content.update("\n".join(split).encode())
+    if masks_NDHW is not None:
+        content.update(np.ascontiguousarray(masks_NDHW).data)
     return content.hexdigest()
 
 

@@ -28,10 +28,10 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
-def read_array(path: Path) -> NDArray[np.float32]:
+def read_array(path: Path) -> NDArray[Any]:
     """An array that a stage wrote."""
     try:
-        array: NDArray[np.float32] = np.load(path, allow_pickle=False)
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; make it again") from None
     except (ValueError, EOFError) as error:

@@ -66,6 +66,12 @@ class Cubes:
         -1000.0,
         400.0,
     )
+    padding: Annotated[
+        Literal["air", "nearest"], "what lies beyond a scan's border: air, or what lies nearest in the scan"
+    ] = "air"
+    masks: Annotated[
+        bool, "cut the nodules' masks too, from masks/<seriesuid>.nii.gz in the scans' folder: for task: segmentation"
+    ] = False
     minimum_readers: Annotated[
         Literal[1, 3], "readers who must agree: 3 takes annotations.csv, 1 annotations_excluded.csv too"
     ] = 1
