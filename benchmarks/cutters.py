@@ -47,7 +47,7 @@ def _windowed(cubes_hu: Any) -> Cubes:
 
 def ours(smoothing: bool) -> Cutter:
     """This package."""
-    from strongscale.data.cubes import cut_cube
+    from strongscale.data.cutting import cut_cube
     from strongscale.data.scans import open_scan
     from strongscale.settings.config import Cubes as Settings
 

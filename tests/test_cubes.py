@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from strongscale.common.errors import UserError
-from strongscale.data import cubes
-from strongscale.data.cubes import Cube, cube_points_mm, smoothing, window
+from strongscale.data import cutting
+from strongscale.data.cutting import Cube, cube_points_mm, smoothing, window
 from strongscale.data.scans import Scan
 from strongscale.settings.config import Cubes
 
@@ -32,7 +32,7 @@ def random_voxels(shape: tuple[int, int, int] = (40, 36, 16), seed: int = 0) -> 
 
 
 def cut_cube(scan: Scan, centre_mm: Any, settings: Cubes = SETTINGS) -> Cube:
-    return cubes.cut_cube(scan, centre_mm, settings.voxel_mm, settings)
+    return cutting.cut_cube(scan, centre_mm, settings.voxel_mm, settings)
 
 
 def flip(scan: Scan, axes: tuple[bool, ...]) -> Scan:
@@ -155,7 +155,7 @@ def test_the_share_of_air_is_told() -> None:
 
 def test_smoothing_makes_the_scans_voxels_as_wide_as_the_cubes() -> None:
     spread = smoothing(np.array([0.6, 1.0, 2.0]), 1.0)
-    assert spread[0] * 0.6 * cubes.HALF_WIDTH == pytest.approx(0.8)  # 0.6² + 0.8² = 1²
+    assert spread[0] * 0.6 * cutting.HALF_WIDTH == pytest.approx(0.8)  # 0.6² + 0.8² = 1²
     assert spread[1:].tolist() == [0, 0]
 
 
@@ -181,7 +181,7 @@ def test_a_cube_may_be_scaled_to_its_nodule() -> None:
     settings = Cubes(voxels=8, diameters=2.0)
     x = np.indices((60, 60, 60))[0].astype(float)
     scan = scan_of(20 * x - 900, [1, 1, 1], [0, 0, 0])
-    cube = cubes.cut_cube(scan, [30, 30, 30], settings.voxel_mm_of(6.0), settings).voxels_ZYX
+    cube = cutting.cut_cube(scan, [30, 30, 30], settings.voxel_mm_of(6.0), settings).voxels_ZYX
     assert np.allclose(np.diff(cube, axis=2), 20 * 2.0 * 6.0 / 8 / 1400, atol=1e-6)
 
 
@@ -190,7 +190,7 @@ def test_a_cube_may_be_scaled_to_its_nodule() -> None:
 def test_a_cube_that_asks_for_more_than_any_scan_holds_is_refused(side_mm: float) -> None:
     scan = scan_of(random_voxels())
     with pytest.raises(UserError, match=r"scan\.mhd: a cube of .* mm asks for .* voxels, allowed: 1\.3e\+08; lower"):
-        cubes.cut_cube(scan, [0, 0, 0], side_mm / 8, SMOOTH)
+        cutting.cut_cube(scan, [0, 0, 0], side_mm / 8, SMOOTH)
 
 
 @given(seed=st.integers(0, 1000))

@@ -48,7 +48,7 @@ def test_one_flipped_bit_of_a_compressed_scan_is_refused_or_changes_nothing(
         (tmp_path / name).write_bytes(content)
         flip(tmp_path / name, position, position % 8)
         ((row, cube),) = cut(tmp_path)
-        assert (cube is None) != np.array_equal(cube, whole), position
+        assert cube is None or np.array_equal(cube.voxels_ZYX, whole.voxels_ZYX), position
         if cube is None:
             refused += 1
             assert row["reason"] == "scan unreadable"

@@ -47,6 +47,24 @@ rule phantom_scans:
         " --subset {wildcards.subset} --output {params.folder:q}/{wildcards.subset} 2> {log:q}"
 
 
+rule phantom_masks:
+    """Take a phantom's settings; make the masks of the nodules of all its scans."""
+    output:
+        "results/datasets/{dataset}/receipts/masks.json",
+    log:
+        "results/datasets/{dataset}/logs/masks.log",
+    conda:
+        "../../envs/data.yaml"
+    resources:
+        **job_resources(stage_job),
+    params:
+        settings=phantom_settings,
+        folder=scans_folder,
+    shell:
+        "python -m strongscale.jobs.once {output:q} --makes {params.folder:q}/masks"
+        " --run data.phantom masks --settings {params.settings:q} --output {params.folder:q}/masks 2> {log:q}"
+
+
 rule missing_scans:
     """Take a data set whose scans aren't there; say so when the time comes, so that everything can be planned before."""
     output:
@@ -82,6 +100,7 @@ rule cubes:
     input:
         scans=subset_folder,
         annotations=annotation_files,
+        masks=masks_folder,
     output:
         "results/datasets/{dataset}/receipts/cubes.{subset}.{part}.json",
     log:
@@ -98,9 +117,10 @@ rule cubes:
         cut_from=cut_from,
         num_parts=num_parts,
         cubes=dataset_folder,
+        masks=masks_of_part,
     shell:
         "part={params.cubes:q}/cubes/{wildcards.subset}.{wildcards.part};"
-        ' python -m strongscale.jobs.once {output:q} --inputs {params.cut_from:q} --makes "$part.npy" "$part.csv"'
+        ' python -m strongscale.jobs.once {output:q} --inputs {params.cut_from:q} --makes "$part.npy" "$part.csv" {params.masks:q}'
         " --run data.cubes --settings {params.settings:q} --scans {params.folder:q}"
         " --subset {wildcards.subset} --part {wildcards.part}/{params.num_parts}"
         ' --cubes "$part.npy" --rows "$part.csv" 2> {log:q}'
@@ -182,9 +202,10 @@ rule dataset:
         settings=dataset_settings,
         rows=cube_rows,
         folder=dataset_folder,
+        masks=masks_of_dataset,
     shell:
         "folder={params.folder:q}; python -m strongscale.jobs.once {output:q} --inputs {input:q}"
-        ' --makes "$folder/cubes.npy" "$folder/manifest.csv" "$folder/dataset.json"'
+        ' --makes "$folder/cubes.npy" "$folder/manifest.csv" "$folder/dataset.json" {params.masks:q}'
         " --run data.dataset --settings {params.settings:q} --ledger {input.ledger:q}"
         ' --tolerated {resources.tolerated} --parts {params.rows:q} --output "$folder" 2> {log:q}'
 

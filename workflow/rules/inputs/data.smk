@@ -46,12 +46,33 @@ def subset_folder(wildcards):
     return present(wildcards, wildcards.subset)
 
 
+def masks_folder(wildcards):
+    """The folder of the nodules' masks, if they are asked for; of artificial scans, their receipt."""
+    dataset = dataset_of(wildcards)
+    if not dataset.cubes.masks:
+        return []
+    return [dataset_receipt(wildcards.dataset, "masks") if dataset.phantom else present(wildcards, "masks")]
+
+
 def cut_from(wildcards):
     """What cubes are cut from, as `once` is to know it: where it lies, not the marker of a download."""
     names = annotation_names(wildcards)
     if dataset_of(wildcards).phantom:
-        return [subset_folder(wildcards), *(place_of(wildcards, name) for name in names)]
-    return [place_of(wildcards, name) for name in (wildcards.subset, *names)]
+        made = [subset_folder(wildcards), *masks_folder(wildcards)]
+        return [*made, *(place_of(wildcards, name) for name in names)]
+    masks = ["masks"] if dataset_of(wildcards).cubes.masks else []
+    return [place_of(wildcards, name) for name in (wildcards.subset, *names, *masks)]
+
+
+def masks_of_part(wildcards):
+    """The masks that are cut with the cubes of a part, if they are asked for."""
+    asked = dataset_of(wildcards).cubes.masks
+    return [f"{dataset_folder(wildcards)}/cubes/{wildcards.subset}.{wildcards.part}.masks.npy"] if asked else []
+
+
+def masks_of_dataset(wildcards):
+    """The masks of the data set, if they are asked for."""
+    return [f"{dataset_folder(wildcards)}/masks.npy"] if dataset_of(wildcards).cubes.masks else []
 
 
 def num_parts(wildcards):

@@ -20,8 +20,9 @@ from strongscale.common.files import atomic, read_json, write_json
 from strongscale.common.schema import build
 from strongscale.data.ledger import STATES, join_parts
 from strongscale.data.losses import check_losses
+from strongscale.data.provenance import provenance
 from strongscale.data.split import validation_groups
-from strongscale.data.tables import read_array, read_table
+from strongscale.data.tables import masks_beside, read_array, read_table
 from strongscale.settings.config import Dataset
 
 log = logging.getLogger(__name__)
@@ -50,12 +51,17 @@ def load(folder: Path, dimensions: int = 3) -> Samples:
     summary = read_json(path)
     cubes_NDHW = read_array(folder / "cubes.npy")
     split = read_table(folder / "manifest.csv")["split"].to_numpy(dtype=str)
-    masks_NDHW = read_array(folder / "masks.npy") if (folder / "masks.npy").exists() else None
-    if digest(cubes_NDHW, split, masks_NDHW) != summary["hash"]:
+    if digest(cubes_NDHW, split, read_masks(folder)) != summary["hash"]:
         raise UserError(f"{folder}: the cubes or their split aren't those of dataset.json; remove it and run again")
     training, validation = (cubes_NDHW[split == name] for name in SPLITS)
     null, constant = (loss_without_input(name, path, dimensions) for name in ("null_loss", "constant_loss"))
     return Samples(training, validation, summary["hash"], null, constant)
+
+
+def read_masks(folder: Path) -> NDArray[np.uint8] | None:
+    """A data set's masks (N, D, H, W); nothing where it has none."""
+    path = folder / "masks.npy"
+    return read_array(path) if path.exists() else None
 
 
 def loss_without_input(name: str, path: Path, dimensions: int) -> float:
@@ -124,25 +130,42 @@ def digest(
     return content.hexdigest()
 
 
-def join(parts: Sequence[Path], ledger: pd.DataFrame, settings: Dataset) -> tuple[NDArray[np.float32], pd.DataFrame]:
-    """All cubes (N, D, H, W) and their rows of the ledger with their `split`, whatever the order of the parts."""
-    arrays, tables = [], []
+@dataclass(frozen=True)
+class Joined:
+    """All cubes of a data set in one order, before they are written."""
+
+    cubes_NDHW: NDArray[np.float32]
+    masks_NDHW: NDArray[np.uint8] | None
+    table: pd.DataFrame
+    """Their rows of the ledger, with their `split`."""
+
+
+def join(parts: Sequence[Path], ledger: pd.DataFrame, settings: Dataset) -> Joined:
+    """All cubes, their masks if asked for and their rows of the ledger, whatever the order of the parts."""
+    arrays, masks, tables = [], [], []
     for path in parts:
-        table, array = read_table(path), read_array(path.with_suffix(".npy"))
+        table = read_table(path)
         table = table[table["state"] != "dropped"]
-        expected = (len(table), *(settings.cubes.voxels,) * 3)
-        if array.shape != expected:
-            raise UserError(
-                f"{path.with_suffix('.npy')}: shape {array.shape}, but {path.name} and the settings say {expected}; "
-                "remove both and run again"
-            )
-        arrays.append(array)
+        arrays.append(_read_part(path.with_suffix(".npy"), path, len(table), settings))
+        if settings.cubes.masks:
+            masks.append(_read_part(masks_beside(path.with_suffix(".npy")), path, len(table), settings))
         tables.append(table)
     table = join_parts(tables).sort_values(ORDER, kind="stable")
     assert len(table) == (ledger["state"] != "dropped").sum()
-    cubes_NDHW = np.concatenate(arrays)[table.index.to_numpy()]
+    order = table.index.to_numpy()
     table["split"] = split_samples(table, settings)
-    return cubes_NDHW, table.drop(columns=["reason", "detail", "lost"]).reset_index(drop=True)
+    table = table.drop(columns=["reason", "detail", "lost"]).reset_index(drop=True)
+    return Joined(np.concatenate(arrays)[order], np.concatenate(masks)[order] if masks else None, table)
+
+
+def _read_part(path: Path, rows: Path, count: int, settings: Dataset) -> NDArray[Any]:
+    """The cubes, or masks, of a part, as many as its table has."""
+    array, expected = read_array(path), (count, *(settings.cubes.voxels,) * 3)
+    if array.shape != expected:
+        raise UserError(
+            f"{path}: shape {array.shape}, but {rows.name} and the settings say {expected}; remove both and run again"
+        )
+    return array
 
 
 def split_samples(table: pd.DataFrame, settings: Dataset) -> list[str]:
@@ -154,22 +177,33 @@ def split_samples(table: pd.DataFrame, settings: Dataset) -> list[str]:
     return ["validation" if group in chosen else "training" for group in groups]
 
 
-def summarise(cubes_NDHW: NDArray[np.float32], table: pd.DataFrame, settings: Dataset) -> dict[str, Any]:
+def summarise(
+    cubes_NDHW: NDArray[np.float32],
+    table: pd.DataFrame,
+    settings: Dataset,
+    masks_NDHW: NDArray[np.uint8] | None = None,
+) -> dict[str, Any]:
     """What dataset.json says."""
     split = table["split"].to_numpy(dtype=str)
-    phantom = settings.phantom
     return {
-        "hash": digest(cubes_NDHW, split),
-        "provenance": f"phantom scans, seed {phantom.seed}" if phantom else f"scans of {settings.folder}",
+        "hash": digest(cubes_NDHW, split, masks_NDHW),
+        "provenance": provenance(settings),
         **{f"num_{name}": int((split == name).sum()) for name in SPLITS},
         "num_scans": {name: int(table["seriesuid"][split == name].nunique()) for name in SPLITS},
         "cube_voxels": settings.cubes.voxels,
         "voxel_mm": settings.cubes.voxel_mm if settings.cubes.diameters is None else None,
         "diameters": settings.cubes.diameters,
         "window_hu": list(settings.cubes.window_hu),
+        **({} if settings.cubes.padding == "air" else {"padding": settings.cubes.padding}),
         **of_each_side(cubes_NDHW, split),
+        **({} if masks_NDHW is None else {"masks": True, "nodule_share": nodule_share(masks_NDHW, split)}),
         "states": {state: int((table["state"] == state).sum()) for state in STATES[:-1]},
     }
+
+
+def nodule_share(masks_NDHW: NDArray[np.uint8], split: NDArray[np.str_]) -> dict[str, float]:
+    """The share of voxels that are nodule, on each side of the split."""
+    return {name: float(masks_NDHW[split == name].mean()) for name in SPLITS}
 
 
 def main(arguments: list[str]) -> None:
@@ -184,12 +218,17 @@ def main(arguments: list[str]) -> None:
     settings = build(Dataset, json.loads(options.settings), "dataset")
     ledger = read_table(options.ledger)
     check_losses(ledger, options.tolerated, options.ledger)
-    cubes_NDHW, table = join(options.parts, ledger, settings)
-    summary = summarise(cubes_NDHW, table, settings)
+    joined = join(options.parts, ledger, settings)
+    summary = summarise(joined.cubes_NDHW, joined.table, settings, joined.masks_NDHW)
     with atomic(options.output / "cubes.npy") as temporary:
-        np.save(temporary, cubes_NDHW, allow_pickle=False)
+        np.save(temporary, joined.cubes_NDHW, allow_pickle=False)
+    if joined.masks_NDHW is None:
+        (options.output / "masks.npy").unlink(missing_ok=True)  # of earlier settings
+    else:
+        with atomic(options.output / "masks.npy") as temporary:
+            np.save(temporary, joined.masks_NDHW, allow_pickle=False)
     with atomic(options.output / "manifest.csv") as temporary:
-        table.to_csv(temporary, index=False)
+        joined.table.to_csv(temporary, index=False)
     write_json(options.output / "dataset.json", summary)
     log.info("%d cubes for training, %d for validation", summary["num_training"], summary["num_validation"])
 

@@ -25,11 +25,15 @@ UNREADABLE = "scan unreadable"
 OUTSIDE = "outside the scan"
 TOO_LARGE = "cube too large"
 MISSING = "scan missing"
+NO_MASK = "no mask"
+MASK_UNREADABLE = "mask unreadable"
+EMPTY_MASK = "empty mask"
 ELSEWHERE = "scan not asked for"
 
 REASONS = {
     **dict.fromkeys((NO_DIAMETER, TOO_SMALL, SAID_TWICE, ELSEWHERE), False),
     **dict.fromkeys((WRONG_ROW, UNREADABLE, OUTSIDE, TOO_LARGE, MISSING), True),
+    **dict.fromkeys((NO_MASK, MASK_UNREADABLE, EMPTY_MASK), True),
 }
 """Why a row was dropped, and whether a nodule was lost by it: by a fault of the data, not by a setting."""
 

@@ -37,3 +37,8 @@ def read_array(path: Path) -> NDArray[Any]:
     except (ValueError, EOFError) as error:
         raise UserError(f"{path}: not a whole array ({error}); remove it and run again") from None
     return array
+
+
+def masks_beside(cubes: Path) -> Path:
+    """Where the masks of an array of cubes lie."""
+    return cubes.with_suffix(".masks.npy")

@@ -105,7 +105,10 @@ class Dataset:
     """Where scans come from, and how they become one data set. Exactly one of `folder` and `phantom` is given."""
 
     folder: Annotated[str | None, "folder in LUNA16's form: subset0, subset1, ..., annotations.csv"] = None
-    download: Annotated[Literal["luna16"] | None, "fetch what `folder` lacks, from the publisher's records"] = None
+    download: Annotated[
+        Literal["luna16", "lidc"] | None,
+        "fetch what `folder` lacks: LUNA16's scans, or crops around 994 nodules of LIDC-IDRI with their masks",
+    ] = None
     subsets: Annotated[
         Annotated[tuple[Annotated[int, AT_LEAST_0], ...], NonEmpty()] | None,
         "which subset folders to take (of `folder`); null: the scans lie in `folder` itself",
@@ -130,8 +133,20 @@ class Dataset:
             )
         if self.download and self.folder is None:
             raise UserError("download: needs a folder to put the scans into; set folder too")
-        if self.download and (self.subsets is None or max(self.subsets) > 9):
+        if self.download == "luna16" and (self.subsets is None or max(self.subsets) > 9):
             raise UserError("subsets: LUNA16 has subset0 to subset9; allowed with download: numbers from 0 to 9")
+        if self.download == "lidc":
+            self._refuse_beyond_lidc()
+
+    def _refuse_beyond_lidc(self) -> None:
+        """Those crops are one folder and one list, made by four readers together."""
+        if self.subsets != (0,):
+            raise UserError("subsets: the crops of LIDC-IDRI are one folder; allowed with download: lidc: [0]")
+        if self.cubes.minimum_readers != 3:
+            raise UserError(
+                "cubes.minimum_readers: 1 is not allowed with download: lidc, which has no annotations_excluded.csv; "
+                "allowed: 3"
+            )
 
     @property
     def subset_names(self) -> list[str]:

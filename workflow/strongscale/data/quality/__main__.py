@@ -11,7 +11,7 @@ from strongscale.common.errors import UserError
 from strongscale.common.files import read_json
 from strongscale.common.output import write_csv
 from strongscale.common.style import save, theme
-from strongscale.data.dataset import digest
+from strongscale.data.dataset import digest, read_masks
 from strongscale.data.quality.checks import DataSet, run_checks
 from strongscale.data.quality.duplicates import find_duplicates
 from strongscale.data.quality.figure import quality_figure
@@ -64,7 +64,7 @@ def read(folder: Path) -> DataSet:
     ledger = _read_columns(folder / "ledger.csv", LEDGER_COLUMNS)
     ledger = ledger.assign(lost=ledger["lost"].astype(str) == "True")
     cubes_NDHW = read_array(folder / "cubes.npy")
-    if digest(cubes_NDHW, manifest["split"].to_numpy(dtype=str)) != summary["hash"]:
+    if digest(cubes_NDHW, manifest["split"].to_numpy(dtype=str), read_masks(folder)) != summary["hash"]:
         raise UserError(f"{folder}: the cubes or their split aren't those of dataset.json; remove it and run again")
     return DataSet(folder.resolve().name, cubes_NDHW, manifest, ledger, totals, summary)
 

@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 
 from strongscale.common.errors import UserError
 from strongscale.common.files import read_json
-from strongscale.data.dataset import SPLITS, digest
+from strongscale.data.dataset import SPLITS, digest, read_masks
 from strongscale.data.tables import read_array, read_table
 
 MOST_APART = 0.1  # in diameter, as a share of it
@@ -48,7 +48,7 @@ def read(folder: Path, name: str, *, whole_only: bool) -> Side:
     missing = [column for column in COLUMNS if column not in manifest]
     if missing:
         raise UserError(f"{folder / 'manifest.csv'}: no column {missing[0]}; remove it and run again")
-    if digest(cubes_NDHW, manifest["split"].to_numpy(dtype=str)) != summary["hash"]:
+    if digest(cubes_NDHW, manifest["split"].to_numpy(dtype=str), read_masks(folder)) != summary["hash"]:
         raise UserError(f"{folder}: the cubes or their split aren't those of dataset.json; remove it and run again")
     low, high = summary["window_hu"]
     side = Side(name, cubes_NDHW, manifest, (float(low), float(high)))
