@@ -115,6 +115,10 @@ class ByHand:
             "data.phantom", "annotations", "--settings", phantom, "--output", scans, makes=scans / "annotations.csv"
         )
 
+        if settings.cubes.masks:
+            masks = scans / "masks"
+            self.stage("data.phantom", "masks", "--settings", phantom, "--output", masks, makes=masks)
+
         def render(subset: str) -> None:
             path = scans / subset
             self.stage("data.phantom", "scans", "--settings", phantom, "--subset", subset, "--output", path, makes=path)

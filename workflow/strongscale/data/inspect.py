@@ -1,27 +1,21 @@
 """Write one cube of a data set as NIfTI, in its place in the patient, to look at beside its scan."""
 
 import argparse
-import gzip
 from pathlib import Path
-from typing import Any
 
-import nibabel
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from strongscale.common.command import run
 from strongscale.common.errors import UserError
-from strongscale.common.files import atomic, read_json
-from strongscale.data.scans import RAS_TO_LPS
+from strongscale.common.files import read_json
+from strongscale.data.scans.nifti import ras_affine, write_nifti
 
 
 def cube_affine(centre_mm: NDArray[np.float64], voxels: int, voxel_mm: float) -> NDArray[np.float64]:
     """The RAS affine (4, 4) of a cube with the axes x, y, z around a point in LPS."""
-    affine = np.eye(4)
-    affine[:3, :3] = RAS_TO_LPS * voxel_mm
-    affine[:3, 3] = RAS_TO_LPS @ (centre_mm - (voxels - 1) / 2 * voxel_mm)
-    return affine
+    return ras_affine(centre_mm - (voxels - 1) / 2 * voxel_mm, np.eye(3) * voxel_mm)
 
 
 def voxel_sizes_mm(folder: Path, manifest: pd.DataFrame) -> NDArray[np.float64]:
@@ -39,16 +33,6 @@ def affine_of_row(folder: Path, manifest: pd.DataFrame, row: int, voxels: int) -
     return cube_affine(centre_mm, voxels, float(voxel_sizes_mm(folder, manifest)[row]))
 
 
-def write_cube_nifti(path: Path, cube_ZYX: NDArray[np.float32], affine: NDArray[np.float64]) -> None:
-    """Write a cube (D, H, W), the axes z, y, x, as NIfTI, whose axes are x, y, z; the same bytes each time."""
-    nifti: Any = nibabel.Nifti1Image  # its methods carry no types
-    image = nifti(np.ascontiguousarray(cube_ZYX.T), affine)
-    image.header.set_xyzt_units("mm")
-    content = image.to_bytes()
-    with atomic(path) as temporary:
-        temporary.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
-
-
 def main(arguments: list[str]) -> None:
     """Write one cube of a data set as NIfTI."""
     parser = argparse.ArgumentParser(prog="strongscale.data.inspect", description=main.__doc__)
@@ -61,7 +45,7 @@ def main(arguments: list[str]) -> None:
     manifest = pd.read_csv(options.folder / "manifest.csv", dtype={"seriesuid": str})
     cubes_NDHW = np.load(options.folder / "cubes.npy", mmap_mode="r", allow_pickle=False)
     affine = affine_of_row(options.folder, manifest, options.row, cubes_NDHW.shape[-1])
-    write_cube_nifti(options.output, cubes_NDHW[options.row], affine)
+    write_nifti(options.output, cubes_NDHW[options.row], affine)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ from strongscale.common.errors import UserError
 from strongscale.common.files import atomic, read_json, write_json, write_text
 from strongscale.common.schema import build
 from strongscale.data.dataset import Samples, central_section
-from strongscale.data.inspect import cube_affine, voxel_sizes_mm, write_cube_nifti
+from strongscale.data.inspect import cube_affine, voxel_sizes_mm
+from strongscale.data.scans.nifti import write_nifti
 from strongscale.models.density.network import DeepDensityNetwork
 from strongscale.recovery.finished import read_settings
 from strongscale.settings.cells import CellSettings
@@ -165,7 +166,7 @@ def write_niftis(folder: Path, cubes_NDHW: NDArray[np.float32], voxel_mm: NDArra
     """A file a nodule, its centre at the origin; those of an earlier, larger draw are removed."""
     paths = [folder / f"nodule_{number:04d}.nii.gz" for number in range(1, len(cubes_NDHW) + 1)]
     for path, cube, side_mm in zip(paths, cubes_NDHW, voxel_mm, strict=True):
-        write_cube_nifti(path, cube, cube_affine(np.zeros(3), cube.shape[-1], float(side_mm)))
+        write_nifti(path, cube, cube_affine(np.zeros(3), cube.shape[-1], float(side_mm)))
     for path in set(folder.glob("nodule_*.nii.gz")) - set(paths):
         path.unlink()
 

@@ -54,7 +54,8 @@ def reconstruct(model: nn.Module, cubes: torch.Tensor, chunk: int) -> torch.Tens
 def write_pair(folder: Path, row: int, output: Path) -> None:
     """Write the cube of a row of the manifest, and what the cell's model makes of it, as NIfTI."""
     # Here, since reading medical images is no part of the environment that trains.
-    from strongscale.data.inspect import affine_of_row, write_cube_nifti
+    from strongscale.data.inspect import affine_of_row
+    from strongscale.data.scans.nifti import write_nifti
 
     cell = read_settings(folder)
     if cell.nodule_model.dimensions != 3:
@@ -67,8 +68,8 @@ def write_pair(folder: Path, row: int, output: Path) -> None:
     cube = (samples.training if split[row] == "training" else samples.validation)[position]
     model = trained_model(folder, cell, cube.shape[-1])
     prediction = reconstruct(model, torch.from_numpy(cube[None].copy()), 1)[0].numpy()
-    write_cube_nifti(output / "input.nii.gz", cube, affine)
-    write_cube_nifti(output / "reconstruction.nii.gz", prediction, affine)
+    write_nifti(output / "input.nii.gz", cube, affine)
+    write_nifti(output / "reconstruction.nii.gz", prediction, affine)
 
 
 def write_chosen(folder: Path, output: Path) -> None:

@@ -151,6 +151,20 @@ def render(chest: Chest, vessels: Vessels, nodules: list[Nodule], grid: Grid) ->
     return volume
 
 
+def outlined(nodules: list[Nodule], grid: Grid) -> NDArray[np.uint8]:
+    """1 in the nodules, 0 elsewhere, axes z, y, x: voxels whose middle is within the surface of the marked diameter.
+
+    That surface is the one a reader draws: around the blurred edge, so a little outside the place where half of the
+    nodule's own density is reached. What the nodule shares with a wall or a vessel is nodule.
+    """
+    mask_ZYX = np.zeros((grid.z_mm.size, grid.y_mm.size, grid.x_mm.size), dtype=np.uint8)
+    for nodule in nodules:
+        marked = Layer(nodule, 1.0)
+        box = grid.box(*marked.bounds_mm())
+        mask_ZYX[box] |= marked.depth_mm(*grid.positions_mm(box)) >= 0
+    return mask_ZYX
+
+
 def airways(chest: Chest) -> list[Tube]:
     """The windpipe and the two main bronchi."""
     half_mm = np.array(chest.half_mm)

@@ -7,6 +7,7 @@ order, at the same time, and the annotations without any of them.
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -130,13 +131,23 @@ def write_plan(plan: ScanPlan, settings: Phantom, folder: Path) -> None:
     if plan.outside_hu < -1024:
         radius_mm = max(settings.size_mm[:2]) / 2
         voxels_ZYX[:, grid.x_mm[None, :] ** 2 + grid.y_mm[:, None] ** 2 > radius_mm**2] = plan.outside_hu
+    voxels_ZYX, origin_mm, direction = laid_down(plan, voxels_ZYX)
+    write_scan(folder / f"{plan.seriesuid}.mhd", voxels_ZYX, plan.spacing_mm, origin_mm, direction)
+
+
+def laid_down(
+    plan: ScanPlan, voxels_ZYX: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64]]:
+    """Voxels as the patient lies, with the origin and the direction of their grid.
+
+    A patient scanned prone is the same anatomy, its grid turned by half a circle.
+    """
     half_mm = (np.array(voxels_ZYX.shape[::-1]) - 1) / 2 * plan.spacing_mm
     direction = np.eye(3)
-    if plan.flipped:  # a patient scanned prone: the same anatomy, its grid turned by half a circle
+    if plan.flipped:
         direction = np.diag([-1.0, -1.0, 1.0])
         voxels_ZYX = voxels_ZYX[:, ::-1, ::-1]
-    origin_mm = plan.centre_mm - direction @ half_mm
-    write_scan(folder / f"{plan.seriesuid}.mhd", voxels_ZYX, plan.spacing_mm, origin_mm, direction)
+    return voxels_ZYX, plan.centre_mm - direction @ half_mm, direction
 
 
 def write_subset(settings: Phantom, subset: str, folder: Path) -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from strongscale.common.errors import UserError
+from strongscale.common.files import atomic
 from strongscale.data.scans.scan import Scan, blamed_on
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
@@ -98,3 +100,23 @@ def _check_length(path: Path, image: Any) -> None:
         )
     if found < promised:
         raise UserError(f"{path}: {found} {how}, but its header promises {promised}; it was cut short, copy it anew")
+
+
+def ras_affine(origin_mm: NDArray[np.float64], axes_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+    """NIfTI's affine (4, 4) of a grid in LPS; column i of `axes_mm` is a step along grid axis i."""
+    affine = np.eye(4)
+    affine[:3, :3] = RAS_TO_LPS @ axes_mm
+    affine[:3, 3] = RAS_TO_LPS @ origin_mm
+    return affine
+
+
+def write_nifti(path: Path, voxels_ZYX: NDArray[Any], affine: NDArray[np.float64]) -> None:
+    """Write voxels (D, H, W), the axes z, y, x, as NIfTI, whose axes are x, y, z; the same bytes each time."""
+    import nibabel
+
+    nifti: Any = nibabel.Nifti1Image  # its methods carry no types
+    image = nifti(np.ascontiguousarray(voxels_ZYX.T), affine)
+    image.header.set_xyzt_units("mm")
+    content = image.to_bytes()
+    with atomic(path) as temporary:
+        temporary.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
