@@ -164,7 +164,7 @@ def test_two_items_come_at_once(fetch, data, server):
 
 
 def test_pins_made_at_once_are_all_kept(tmp_path):
-    files = [transfer.RemoteFile(key, "1", "url", 1, "0" * 32) for key in list(zenodo.RECORDS)[:4]]
+    files = [transfer.RemoteFile(key, "url", 1, "0" * 32) for key in list(zenodo.RECORDS)[:4]]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(functools.partial(zenodo._pin, folder=tmp_path), files))
     assert len(json.loads((tmp_path / "luna16.lock.json").read_text())) == 4

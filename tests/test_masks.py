@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "lidc"
     for number, name in enumerate(("A_R_1", "A_R_2", "B_R_1")):
         write_nodule(folder, name, ball(radius_mm=4.0 + number), number)
-    describe(folder)
+    describe(folder, [path.name for path in (folder / "masks").iterdir()])
     return folder
 
 

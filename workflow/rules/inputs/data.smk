@@ -21,7 +21,8 @@ def present(wildcards, name):
     """A file or folder of the scans; where a user's scans lack it, the output of the rule that fetches it or says so."""
     dataset, path = dataset_of(wildcards), place_of(wildcards, name)
     if dataset.download:
-        return f"results/datasets/{wildcards.dataset}/download/{name}.json"
+        item = dataset.download if dataset.download == "lidc" else name  # whose files come in one go
+        return f"results/datasets/{wildcards.dataset}/download/{item}.json"
     if dataset.phantom or Path(path).exists():
         return path
     lacking = name if Path(scans_folder(wildcards)).is_dir() else WHOLE  # one line for a folder, not one for each file
@@ -107,8 +108,10 @@ def cube_settings(wildcards):
 
 def dataset_settings(wildcards):
     """What the cubes of a data set and their split depend on: a change of anything else trains nothing again."""
-    without = {"download": None, "jobs_per_subset": 1, "partial": False, "tolerated_losses": 0, "expected": Expected()}
-    return as_json(replace(dataset_of(wildcards), **without))
+    dataset = dataset_of(wildcards)
+    named = dataset.download if dataset.download == "lidc" else None  # dataset.json names its publishers
+    without = {"download": named, "jobs_per_subset": 1, "partial": False, "tolerated_losses": 0, "expected": Expected()}
+    return as_json(replace(dataset, **without))
 
 
 WITHOUT_LEDGER = {"download": None, "jobs_per_subset": 1, "tolerated_losses": 0, "num_validation": 1, "split_seed": 1}

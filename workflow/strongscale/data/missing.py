@@ -6,6 +6,7 @@ from pathlib import Path
 from strongscale.common.command import run
 from strongscale.common.errors import UserError
 from strongscale.data.annotations import READERS
+from strongscale.data.masks import FOLDER as MASKS
 from strongscale.settings.config import WHOLE
 
 
@@ -18,9 +19,12 @@ def main(arguments: list[str]) -> None:
     setting = "`folder` and `subsets`"
     if READERS.get(path.name) == 1:
         setting = "`cubes: {minimum_readers: 3}`, which takes annotations.csv alone,"
+    elif path.name == MASKS:
+        setting = "`cubes: {masks: false}`"
     raise UserError(
         f"{named}: not there. Put the scans and their annotations (for LUNA16: from its two Zenodo records, 3723295 and "
-        f"4121926) into {folder}, or set the data set's {setting} in config.yaml (`download: luna16` fetches LUNA16)"
+        f"4121926) into {folder}, or set the data set's {setting} in config.yaml (`download: luna16` fetches LUNA16, "
+        "`download: lidc` crops around nodules of LIDC-IDRI)"
     )
 
 

@@ -62,7 +62,9 @@ def steps(folder: Path, dataset: Dataset | None) -> tuple[Step, ...]:
     subsets = dataset.subset_names
     cubes = [f"cubes/{subset}.{part}.csv" for subset in subsets for part in range(dataset.jobs_per_subset)]
     found = [("cubes", cubes), ("ledger", ["ledger.csv"]), ("data set", ["dataset.json"])]
-    if dataset.download:
+    if dataset.download == "lidc":
+        found.insert(0, ("download", ["download/lidc.json"]))
+    elif dataset.download:
         names = ["annotations.csv", *([] if dataset.cubes.minimum_readers == 3 else ["annotations_excluded.csv"])]
         found.insert(0, ("download", [f"download/{name}.json" for name in [*names, *subsets]]))
     elif dataset.phantom:  # Snakemake marks a folder that is whole

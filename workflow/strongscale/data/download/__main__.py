@@ -1,10 +1,11 @@
-"""Download one item of LUNA16 from Zenodo into a folder; what a user put there is used as it is."""
+"""Download one item of LUNA16 from Zenodo, or the crops of LIDC-IDRI; what a user put there is used as it is."""
 
 import argparse
 import contextlib
 import datetime
 import errno
 import logging
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +15,8 @@ from strongscale.common.command import run
 from strongscale.common.errors import UserError
 from strongscale.common.files import write_json
 from strongscale.common.lock import locked
-from strongscale.data.download import archive, zenodo
-from strongscale.data.download.transfer import Client, RemoteFile, load, md5_of
+from strongscale.data.download import archive, lidc, zenodo
+from strongscale.data.download.transfer import Client, RemoteFile, digest_of, load
 
 log = logging.getLogger(__name__)
 
@@ -28,19 +29,24 @@ DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 def main(arguments: list[str], client: Client | None = None) -> None:
-    """Download one item of LUNA16, and write a marker that says where it came from."""
+    """Download one item of LUNA16, or all crops of LIDC-IDRI, and write a marker that says where it came from."""
     parser = argparse.ArgumentParser(prog="strongscale.data.download", description=main.__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="where the item shall lie")
-    parser.add_argument("--item", choices=SOURCES, required=True)
+    parser.add_argument("--item", choices=[*SOURCES, lidc.ITEM], required=True)
     parser.add_argument("--marker", type=Path, required=True, help="JSON file, written last")
     parser.add_argument("--log", type=Path, help="write the log there too; the progress bar stays on the terminal")
     parser.add_argument("--api", default=zenodo.API, help="address of the records' API (default: %(default)s)")
+    source = os.environ.get(lidc.VARIABLE) or lidc.PUBLIC
+    parser.add_argument("--source", default=source, help="address or folder of the crops (default: %(default)s)")
     parser.add_argument("--keep-archives", action="store_true", help="keep the zip beside what it holds")
     options = parser.parse_args(arguments)
     if options.log:
         logging.getLogger().addHandler(logging.FileHandler(options.log, mode="w"))
     try:
-        marker = obtain(options.item, options.folder, options.api, client or Client(), options.keep_archives)
+        if options.item == lidc.ITEM:
+            marker = lidc.obtain(options.folder, options.source, client or Client())
+        else:
+            marker = obtain(options.item, options.folder, options.api, client or Client(), options.keep_archives)
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise
@@ -78,9 +84,9 @@ def _obtain(target: Path, work: Path, api: str, client: Client, keep_archive: bo
             source.unlink()
     return {
         "item": target.name,
-        "record": remote.record,
+        "record": zenodo.RECORDS[key],
         "url": remote.url,
-        "files": [{"name": key, "size_bytes": remote.size_bytes, "md5": remote.md5}],
+        "files": [{"name": key, "size_bytes": remote.size_bytes, "md5": remote.digest}],
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 
@@ -136,10 +142,10 @@ def _own_archive(remote: RemoteFile, folder: Path) -> Path | None:
     path = folder / remote.key
     if not path.exists():
         return None
-    if path.stat().st_size != remote.size_bytes or md5_of(path) != remote.md5:
+    if path.stat().st_size != remote.size_bytes or digest_of(path) != remote.digest:
         raise UserError(
-            f"{path}: not the {remote.size_bytes} bytes with md5 {remote.md5} of record {remote.record}; finish or "
-            "remove it and run again"
+            f"{path}: not the {remote.size_bytes} bytes with md5 {remote.digest} of record {zenodo.RECORDS[remote.key]}; "
+            "finish or remove it and run again"
         )
     return path
 

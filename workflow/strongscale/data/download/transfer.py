@@ -5,18 +5,16 @@ import email.utils
 import hashlib
 import logging
 import os
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import requests
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from strongscale.common.errors import UserError
+from strongscale.data.download.progress import progress
 
 log = logging.getLogger(__name__)
 
@@ -77,13 +75,13 @@ class Client:
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file of a record, and how to know it."""
+    """A file on a server, and how to know it."""
 
     key: str
-    record: str
     url: str
     size_bytes: int
-    md5: str
+    digest: str
+    algorithm: str = "md5"
 
 
 def fetch_json(url: str, client: Client) -> Any:
@@ -100,11 +98,14 @@ def fetch_json(url: str, client: Client) -> Any:
     return _persist(ask, url, client.patience, lambda: 0)
 
 
-def load(remote: RemoteFile, part: Path, client: Client) -> None:
-    """Make `part` the whole remote file, going on from what is there; bytes that are wrong are loaded once more."""
+def load(remote: RemoteFile, part: Path, client: Client, show: Callable[[int], None] | None = None) -> None:
+    """Make `part` the whole remote file, going on from what is there; bytes that are wrong are loaded once more.
+
+    `show` is told how many bytes are there; without it they are shown to the user.
+    """
     for is_last in (False, True):
         try:
-            _load(remote, part, client)
+            _load(remote, part, client, show)
         except WrongBytes as error:
             part.unlink()
             if is_last:
@@ -117,53 +118,55 @@ def load(remote: RemoteFile, part: Path, client: Client) -> None:
 
 
 class _Part:
-    """A file as far as it is loaded, with the md5 of what is there."""
+    """A file as far as it is loaded, with the digest of what is there."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, algorithm: str) -> None:
         path.touch()
+        self.algorithm = algorithm
         self.file = path.open("r+b")
-        self.md5 = hashlib.file_digest(self.file, _new_md5)
+        self.digest = hashlib.file_digest(self.file, lambda: _new_digest(algorithm))
         self.size_bytes = self.file.tell()
         self.most_bytes = self.size_bytes
 
     def restart(self) -> None:
         self.file.seek(0)
         self.file.truncate()
-        self.md5, self.size_bytes = _new_md5(), 0
+        self.digest, self.size_bytes = _new_digest(self.algorithm), 0
 
     def append(self, chunk: bytes) -> None:
         self.file.write(chunk)
-        self.md5.update(chunk)
+        self.digest.update(chunk)
         self.size_bytes += len(chunk)
         self.most_bytes = max(self.most_bytes, self.size_bytes)
 
 
-def md5_of(path: Path) -> str:
-    """The md5 of a file."""
+def digest_of(path: Path, algorithm: str = "md5") -> str:
+    """The digest of a file."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, _new_md5).hexdigest()
+        return hashlib.file_digest(file, lambda: _new_digest(algorithm)).hexdigest()
 
 
-def _new_md5() -> Any:
-    return hashlib.md5(usedforsecurity=False)
+def _new_digest(algorithm: str) -> Any:
+    return hashlib.new(algorithm, usedforsecurity=False)
 
 
-def _load(remote: RemoteFile, path: Path, client: Client) -> None:
+def _load(remote: RemoteFile, path: Path, client: Client, show: Callable[[int], None] | None) -> None:
     if path.exists() and path.stat().st_size > remote.size_bytes:
         raise WrongBytes(f"longer than the {remote.size_bytes} bytes of {remote.key}")
-    part = _Part(path)
-    with part.file, _progress(remote.key, remote.size_bytes, part.size_bytes) as show:
+    part = _Part(path, remote.algorithm)
+    shown = contextlib.nullcontext(show) if show else progress(remote.key, remote.size_bytes, part.size_bytes)
+    with part.file, shown as tell:
 
         def go_on() -> None:
-            _go_on(remote, part, client, show)
+            _go_on(remote, part, client, tell)
 
         # Only what was never loaded before counts as progress: a server that ignores Range and always breaks in the
         # same place would otherwise be asked forever.
         _persist(go_on, remote.url, client.patience, lambda: part.most_bytes)
         part.file.flush()
         os.fsync(part.file.fileno())
-    if part.md5.hexdigest() != remote.md5:
-        raise WrongBytes(f"its md5 is {part.md5.hexdigest()} instead of {remote.md5}")
+    if part.digest.hexdigest() != remote.digest:
+        raise WrongBytes(f"its {remote.algorithm} is {part.digest.hexdigest()} instead of {remote.digest}")
 
 
 def _go_on(remote: RemoteFile, part: _Part, client: Client, show: Callable[[int], None]) -> None:
@@ -237,31 +240,3 @@ def _in_words(fault: Exception) -> str:
     if isinstance(within, Exception):
         return _in_words(within)
     return first if isinstance(first, str) and first else str(fault) or type(fault).__name__
-
-
-@contextlib.contextmanager
-def _progress(name: str, total_bytes: int, initial_bytes: int) -> Iterator[Callable[[int], None]]:
-    """Yield a function that shows how many bytes are there: a bar on a terminal, a line every 10 % in a log."""
-    if sys.stderr.isatty():
-        bar = tqdm(desc=name, total=total_bytes, initial=initial_bytes, unit="B", unit_scale=True)
-
-        def move(there_bytes: int) -> None:
-            bar.update(there_bytes - bar.n)
-
-        with logging_redirect_tqdm(), bar:
-            yield move
-        return
-    tenths, total = _tenths(initial_bytes, total_bytes), tqdm.format_sizeof(total_bytes, "B")
-    log.info("%s: %s of %s are there", name, tqdm.format_sizeof(initial_bytes, "B"), total)
-
-    def tell(there_bytes: int) -> None:
-        nonlocal tenths
-        if _tenths(there_bytes, total_bytes) != tenths:
-            tenths = _tenths(there_bytes, total_bytes)
-            log.info("%s: %d %% of %s", name, 10 * tenths, total)
-
-    yield tell
-
-
-def _tenths(part_bytes: int, total_bytes: int) -> int:
-    return 10 * part_bytes // max(total_bytes, 1)

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ def _remote_file(key: str, entry: dict[str, Any]) -> RemoteFile:
     md5 = str(entry["checksum"]).removeprefix("md5:").lower()
     if not re.fullmatch("[0-9a-f]{32}", md5):
         raise ValueError(f"checksum {entry['checksum']}")
-    return RemoteFile(key, RECORDS[key], str(url), int(entry["size"]), md5)
+    return RemoteFile(key, str(url), int(entry["size"]), md5)
 
 
 def _read_lock(folder: Path) -> dict[str, RemoteFile]:
@@ -69,8 +69,11 @@ def _read_lock(folder: Path) -> dict[str, RemoteFile]:
     if not path.exists():
         return {}
     try:
-        return {key: RemoteFile(**entry) for key, entry in read_json(path).items()}
-    except (AttributeError, TypeError):
+        return {
+            key: RemoteFile(key, entry["url"], entry["size_bytes"], entry["md5"])
+            for key, entry in read_json(path).items()
+        }
+    except (AttributeError, KeyError, TypeError):
         raise UserError(f"{path}: not in the form it was written; remove it to pin the checksums anew") from None
 
 
@@ -80,11 +83,22 @@ def _pin(remote: RemoteFile, folder: Path) -> None:
     with locked(folder):
         entries = _read_lock(folder)
         pinned = entries.setdefault(remote.key, remote)
-        if (pinned.md5, pinned.size_bytes) != (remote.md5, remote.size_bytes):
+        if (pinned.digest, pinned.size_bytes) != (remote.digest, remote.size_bytes):
             raise UserError(
-                f"{path}: {remote.key} has md5 {pinned.md5} ({pinned.size_bytes} bytes) there, but record "
-                f"{remote.record} now says {remote.md5} ({remote.size_bytes} bytes); if the new file is wanted, remove "
-                "its entry there and run again"
+                f"{path}: {remote.key} has md5 {pinned.digest} ({pinned.size_bytes} bytes) there, but record "
+                f"{RECORDS[remote.key]} now says {remote.digest} ({remote.size_bytes} bytes); if the new file is "
+                "wanted, remove its entry there and run again"
             )
         if pinned is remote:
-            write_json(path, {key: asdict(entry) for key, entry in sorted(entries.items())})
+            write_json(path, {key: _entry(entry) for key, entry in sorted(entries.items())})
+
+
+def _entry(remote: RemoteFile) -> dict[str, Any]:
+    """What is remembered of a file."""
+    return {
+        "key": remote.key,
+        "record": RECORDS[remote.key],
+        "url": remote.url,
+        "size_bytes": remote.size_bytes,
+        "md5": remote.digest,
+    }

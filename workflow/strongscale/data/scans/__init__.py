@@ -9,10 +9,10 @@ from pathlib import Path
 from strongscale.common.errors import UserError
 from strongscale.data.scans.dicom import is_dicom, list_series, open_dicom
 from strongscale.data.scans.metaimage import open_metaimage
-from strongscale.data.scans.nifti import RAS_TO_LPS, open_nifti
+from strongscale.data.scans.nifti import open_nifti
 from strongscale.data.scans.scan import Scan, blamed_on
 
-__all__ = ["RAS_TO_LPS", "Scan", "find_scans", "open_scan"]
+__all__ = ["Scan", "find_scans", "open_scan"]
 
 log = logging.getLogger(__name__)
 
