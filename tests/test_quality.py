@@ -255,12 +255,45 @@ def test_the_page_names_reasons_and_leaks(folder, tmp_path):
     assert "No cube reaches over its scan's border." in text
 
 
-def test_the_page_says_how_much_of_padded_cubes_is_air(tmp_path):
-    states = ["padded", "padded", "padded", "cube", "cube"]
-    manifest = manifest_of(5, state=states, air_share=[0.1, 0.25, 0.75, 0, 0])
-    data = quality.read(write_all(tmp_path / "mine", random_cubes(5), manifest))
+@pytest.mark.parametrize(("padding", "words"), [("air", "air"), ("nearest", "what lies nearest in the scan")])
+def test_the_page_says_how_much_of_padded_cubes_lies_beyond_the_scan_and_what_is_there(tmp_path, padding, words):
+    states = ["padded", "cut", "padded", "cube", "cube"]
+    manifest = manifest_of(5, state=states, air_share=[0.1, 0.2, 0.75, 0, 0])
+    folder = write_all(tmp_path / "mine", random_cubes(5), manifest)
+    if padding != "air":
+        change_json(folder / "dataset.json", padding=padding)
+    data = quality.read(folder)
     last = sections(data, find_duplicates(data.cubes_NDHW, data.manifest), [])[-1]
-    assert "25.0 % of their voxels in the median and 75.0 % at most" in last.sentences[0]
+    assert f"3 of 5 reach over their scan's border: there they are filled with {words}" in last.sentences[0]
+    assert "35.0 % of their voxels in the mean, 20.0 % in the median and 75.0 % at most; in 1 it" in last.sentences[0]
+
+
+def with_masks(folder, masks):
+    """The same data set, with masks."""
+    np.save(folder / "masks.npy", masks)
+    split = pd.read_csv(folder / "manifest.csv")["split"].to_numpy(dtype=str)
+    change_json(folder / "dataset.json", hash=dataset.digest(np.load(folder / "cubes.npy"), split, masks), masks=True)
+    return folder
+
+
+def test_the_page_says_how_much_is_nodule(tmp_path):
+    masks = np.zeros((8, 4, 4, 4), np.uint8)
+    masks[:, 1:3, 1:3, 1:3] = 1
+    masks[3, 1] = 1  # 3 and 7 are for validation
+    data = quality.read(with_masks(write_all(tmp_path / "mine", random_cubes(8), manifest_of(8)), masks))
+    last = sections(data, find_duplicates(data.cubes_NDHW, data.manifest), [])[-1]
+    assert [list(row.values()) for row in last.rows] == [
+        ["training", "12.5 %", "12.5 %", "12.5 %", "12.5 %"],
+        ["validation", "21.9 %", "12.5 %", "21.9 %", "31.2 %"],
+    ]
+    assert all(check.holds for check in run_checks(data, find_duplicates(data.cubes_NDHW, data.manifest)))
+
+
+def test_empty_masks_are_told_of(tmp_path):
+    masks = np.ones((8, 4, 4, 4), np.uint8)
+    masks[2] = 0
+    folder = with_masks(write_all(tmp_path / "mine", random_cubes(8), manifest_of(8)), masks)
+    assert failed(folder) == {"every mask is 0 and 1, and none is empty": "1 of 8 are empty"}
 
 
 def test_texts_cannot_break_the_page(tmp_path):

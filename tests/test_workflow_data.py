@@ -11,9 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import SimpleITK
+from mask_fixtures import ball, write_nodule
 from scan_fixtures import FORMS, write_dicom
 from workflow_fixtures import DATASET, fingerprint, jobs_of, plan, snakemake, write_config
 
+from strongscale.data.download.lidc_annotations import describe
+from strongscale.data.masked import load_masked
 from strongscale.data.scans import open_scan
 
 MADE = f"{DATASET}/receipts/dataset.json"
@@ -269,6 +272,51 @@ def test_just_the_subsets_asked_for_are_to_be_downloaded(tmp_path):
     assert len(planned.outputs["cubes"]) == 2
     assert not scans.exists()
     assert not (work / "results").exists()
+
+
+def test_the_crops_of_lidc_are_one_download_for_all_that_reads_them(tmp_path):
+    cubes = {"voxels": 8, "minimum_readers": 3, "masks": True}
+    write_config(tmp_path, use_folder(tmp_path / "scans", download="lidc", subsets=[0], cubes=cubes))
+
+    planned = plan(tmp_path, MADE)
+
+    assert planned.outputs["download"] == [[f"{DATASET}/download/lidc.json"]]
+    assert len(planned.outputs["cubes"]) == 1
+    assert "missing_scans" not in planned.rules
+
+
+def test_missing_masks_are_named(tmp_path):
+    cubes = {"voxels": 8, "minimum_readers": 3, "masks": True}
+    write_nodule(tmp_path / "scans", "A_R_1", ball())
+    describe(tmp_path / "scans", ["A_R_1.nii.gz"])
+    shutil.rmtree(tmp_path / "scans" / "masks")
+    write_config(tmp_path, use_folder(tmp_path / "scans", subsets=[0], cubes=cubes))
+
+    process = make_dataset(tmp_path)
+
+    message = refusal(process, tmp_path / DATASET / "logs" / "masks.missing.log")
+    assert f"{tmp_path}/scans/masks: not there" in message
+    assert "`cubes: {masks: false}`" in message
+
+
+def test_masks_of_a_phantom_are_made_and_known_by_their_receipts(tmp_path):
+    def masked(config):
+        config["datasets"]["tiny"]["cubes"] = {"voxels": 16, "masks": True}
+
+    write_config(tmp_path, masked)
+
+    process = make_dataset(tmp_path)
+
+    assert process.returncode == 0, process.stdout
+    assert load_masked(tmp_path / DATASET).masks_NDHW.any(axis=(1, 2, 3)).all()
+    named = {
+        Path(file).name
+        for path in (tmp_path / DATASET / "receipts").glob("*.json")
+        for file in json.loads(path.read_text())["files"]
+    }
+    assert {"masks.npy", "subset0.0.masks.npy", "subset1.0.masks.npy"} <= named
+    (tmp_path / DATASET / "masks.npy").unlink()
+    assert jobs_of(make_dataset(tmp_path)).rules == {"dataset"}
 
 
 def test_scans_that_are_there_need_no_network(finished, scans, tmp_path):

@@ -63,10 +63,10 @@ def read(folder: Path) -> DataSet:
     manifest = manifest.assign(patient=manifest.get("patient", ""))  # which an earlier version's lacks
     ledger = _read_columns(folder / "ledger.csv", LEDGER_COLUMNS)
     ledger = ledger.assign(lost=ledger["lost"].astype(str) == "True")
-    cubes_NDHW = read_array(folder / "cubes.npy")
-    if digest(cubes_NDHW, manifest["split"].to_numpy(dtype=str), read_masks(folder)) != summary["hash"]:
+    cubes_NDHW, masks_NDHW = read_array(folder / "cubes.npy"), read_masks(folder)
+    if digest(cubes_NDHW, manifest["split"].to_numpy(dtype=str), masks_NDHW) != summary["hash"]:
         raise UserError(f"{folder}: the cubes or their split aren't those of dataset.json; remove it and run again")
-    return DataSet(folder.resolve().name, cubes_NDHW, manifest, ledger, totals, summary)
+    return DataSet(folder.resolve().name, cubes_NDHW, manifest, ledger, totals, summary, masks_NDHW)
 
 
 def _read_json_with(path: Path, keys: tuple[str, ...]) -> dict[str, object]:

@@ -27,6 +27,12 @@ class DataSet:
     """ledger.json."""
     summary: Mapping[str, Any]
     """dataset.json."""
+    masks_NDHW: NDArray[np.uint8] | None = None
+
+    @property
+    def filling(self) -> str:
+        """What cubes hold beyond their scan; data sets of earlier versions don't say it."""
+        return "what lies nearest in the scan" if self.summary.get("padding") == "nearest" else "air"
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,7 @@ def run_checks(data: DataSet, duplicates: Duplicates) -> list[Check]:
         _nothing_lost(data.ledger),
         _as_expected(data),
         _null_losses(data),
+        *([] if data.masks_NDHW is None else [_masked(data.masks_NDHW)]),
     ]
 
 
@@ -156,3 +163,9 @@ def _null_losses(data: DataSet) -> Check:
             wrong.append(name)
     found = f"not for {' and '.join(wrong)}" if wrong else "computed again, the same"
     return Check("the null losses of dataset.json are those of the cubes", not wrong, found)
+
+
+def _masked(masks_NDHW: NDArray[np.uint8]) -> Check:
+    empty = int((~masks_NDHW.any(axis=(1, 2, 3))).sum())
+    holds = not empty and int(masks_NDHW.max(initial=0)) <= 1
+    return Check("every mask is 0 and 1, and none is empty", holds, f"{empty} of {len(masks_NDHW)} are empty")

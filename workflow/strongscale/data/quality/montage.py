@@ -23,7 +23,7 @@ TILE = (1.12, 1.42)  # width and height of a tile, of which the slice takes 1 x 
 FRAMES: dict[str, tuple[int, Literal["-", "--"], str]] = {"padded": (1, "-", "P"), "cut": (2, "--", "C")}
 """Colour (of the colour-blind palette), dash and letter of the cubes that aren't whole."""
 MEANINGS = {
-    "padded": "padded (P): beyond the scan is air",
+    "padded": "padded (P): reaches beyond the scan",
     "cut": "cut (C): nodule larger than cube",
 }
 

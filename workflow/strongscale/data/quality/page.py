@@ -83,6 +83,7 @@ def sections(data: DataSet, duplicates: Duplicates, checks: Sequence[Check]) -> 
         _duplicates(duplicates),
         _intensities(data),
         _padding(data),
+        *_masks(data),
     ]
 
 
@@ -210,18 +211,40 @@ def _intensities(data: DataSet) -> Section:
     if data.cubes_NDHW.size:
         at_0, at_1 = ((data.cubes_NDHW == end).mean() for end in (0, 1))
         sentences.append(
-            f"{percent(float(at_0))} of the voxels are 0 and {percent(float(at_1))} are 1, the air beyond scans included."
+            f"{percent(float(at_0))} of the voxels are 0 and {percent(float(at_1))} are 1, {data.filling} beyond scans included."
         )
     return Section("Intensities", sentences)
 
 
 def _padding(data: DataSet) -> Section:
-    """How much of the padded cubes is not from the scan."""
-    shares = data.manifest.loc[data.manifest["state"] == "padded", "air_share"].astype(float)
-    if shares.empty:
+    """How many cubes reach beyond their scan, how far, and what is there."""
+    shares = data.manifest["air_share"].astype(float)
+    beyond = shares[shares > 0]
+    if beyond.empty:
         return Section("Padded cubes", ["No cube reaches over its scan's border."])
     sentence = (
-        f"{len(shares)} reach over their scan's border: there they are filled with air, which is {percent(shares.median())} "
-        f"of their voxels in the median and {percent(shares.max())} at most; {(shares > 0.5).sum()} are air by more than half."
+        f"{len(beyond)} of {len(shares)} reach over their scan's border: there they are filled with {data.filling}, which "
+        f"is {percent(beyond.mean())} of their voxels in the mean, {percent(beyond.median())} in the median and "
+        f"{percent(beyond.max())} at most; in {(beyond > 0.5).sum()} it is more than half."
     )
     return Section("Padded cubes", [sentence])
+
+
+def _masks(data: DataSet) -> list[Section]:
+    """How much of the cubes is nodule."""
+    if data.masks_NDHW is None or not len(data.masks_NDHW):
+        return []
+    shares = data.masks_NDHW.mean(axis=(1, 2, 3))
+    split = data.manifest["split"].to_numpy(dtype=str)
+    rows = [
+        {
+            "split": name,
+            "nodule, of all voxels": percent(float(own.mean())),
+            "least of a cube": percent(float(own.min())),
+            "median": percent(float(np.median(own))),
+            "most": percent(float(own.max())),
+        }
+        for name in SPLITS
+        if len(own := shares[split == name])
+    ]
+    return [Section("Masks", ["Beyond a scan's border no voxel is nodule, however the cubes are padded."], rows)]
