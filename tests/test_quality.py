@@ -6,6 +6,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.contour import QuadContourSet
 
 from strongscale.common.errors import UserError
 from strongscale.common.files import write_json
@@ -15,7 +16,7 @@ from strongscale.data.quality import duplicates
 from strongscale.data.quality.checks import difference_in_words, run_checks
 from strongscale.data.quality.duplicates import find_duplicates, rms_distances
 from strongscale.data.quality.figure import quality_figure
-from strongscale.data.quality.montage import choose
+from strongscale.data.quality.montage import choose, montage
 from strongscale.data.quality.page import Section, sections, write_page
 
 
@@ -314,6 +315,18 @@ def test_the_montage_shows_the_smallest_and_the_largest_and_rare_states():
     assert {7, 500} <= set(chosen)
     assert (np.diff(diameters_mm[chosen]) > 0).all()
     assert (diameters_mm[chosen[0]], diameters_mm[chosen[-1]]) == (0.0, 99.9)
+
+
+def test_the_montage_is_full_where_nearly_all_cubes_are_padded():
+    states = np.array(["padded"] * 95 + ["cube"] * 5)
+    assert len(set(choose(np.arange(100.0), states, 20))) == 20
+
+
+def test_the_montage_outlines_nodules():
+    masks = np.zeros((3, 4, 4, 4), np.uint8)
+    masks[:2, :, 1:3, 1:3] = 1
+    figure = montage(random_cubes(3), manifest_of(3), (-1000.0, 400.0), masks)
+    assert sum(isinstance(artist, QuadContourSet) for artist in figure.axes[0].collections) == 2
 
 
 def test_the_montage_shows_all_cubes_where_they_are_few():

@@ -45,7 +45,8 @@ def main(arguments: list[str]) -> None:
         figure = quality_figure(data.cubes_NDHW, data.manifest, duplicates, window_hu)
         save(figure, options.output, "quality", label)
         orientation = "Seen from the feet: the patient's front is up, the patient's left is on the right"
-        save(montage(data.cubes_NDHW, data.manifest, window_hu), options.output, "montage", f"{label}. {orientation}")
+        tiles = montage(data.cubes_NDHW, data.manifest, window_hu, data.masks_NDHW)
+        save(tiles, options.output, "montage", f"{label}. {orientation}")
     write_csv(options.output / "duplicates.csv", records(duplicates.pairs), columns=duplicates.pairs.columns.tolist())
     pictures = [("Distributions", options.output / "quality.png"), ("Cubes", options.output / "montage.png")]
     title = f"Quality of the data set {data.name}"

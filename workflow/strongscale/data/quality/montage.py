@@ -28,8 +28,16 @@ MEANINGS = {
 }
 
 
-def montage(cubes_NDHW: NDArray[np.float32], manifest: pd.DataFrame, window_hu: tuple[float, float]) -> Figure:
-    """Up to 96 cubes in HU, evenly chosen by rank of diameter; padded and cut ones first, for those are in doubt."""
+def montage(
+    cubes_NDHW: NDArray[np.float32],
+    manifest: pd.DataFrame,
+    window_hu: tuple[float, float],
+    masks_NDHW: NDArray[np.uint8] | None = None,
+) -> Figure:
+    """Up to 96 cubes in HU, evenly chosen by rank of diameter; padded and cut ones first, for those are in doubt.
+
+    Where there are masks, the nodules are outlined.
+    """
     if not len(cubes_NDHW):
         return sentence_figure("This data set has no cubes, so none can be shown.")
     chosen = choose(manifest["diameter_mm"].to_numpy(dtype=float), manifest["state"].to_numpy(dtype=str))
@@ -43,13 +51,16 @@ def montage(cubes_NDHW: NDArray[np.float32], manifest: pd.DataFrame, window_hu: 
     for position, (row, slice_hu) in enumerate(zip(chosen, slices_hu, strict=True)):
         corner = (position % COLUMNS * TILE[0], position // COLUMNS * TILE[1])
         _draw_tile(axes, corner, slice_hu, manifest.iloc[row], window_hu)
+        if masks_NDHW is not None:
+            _outline(axes, corner, masks_NDHW[row, masks_NDHW.shape[1] // 2])
     bar = figure.colorbar(axes.images[0], ax=axes, orientation="horizontal", shrink=0.4, aspect=40, pad=0.02)
     bar.set_label(f"intensity (HU), window {low:g} to {high:g} HU", fontsize=8)
     bar.ax.tick_params(labelsize=7)
     states = manifest["state"]
     total = f"all {len(manifest)}" if len(chosen) == len(manifest) else f"{len(chosen)} of {len(manifest)}"
     width = span(sides_mm(cubes_NDHW, manifest))
-    title = f"Central axial slices of {total} cubes, {width} mm wide, by diameter (mm)"
+    outlined = "" if masks_NDHW is None else ", nodules outlined"
+    title = f"Central axial slices of {total} cubes, {width} mm wide, by diameter (mm){outlined}"
     _add_legend(figure, title, states.tolist(), states.iloc[chosen].tolist())
     return figure
 
@@ -62,6 +73,8 @@ def choose(diameters_mm: NDArray[np.float64], states: NDArray[np.str_], most: in
     framed = [_evenly(order[states[order] == state], MOST_FRAMED) for state in FRAMES]
     others = order[~np.isin(states[order], list(FRAMES))]
     chosen = np.concatenate([*framed, _evenly(others, most - sum(map(len, framed)))])
+    left = order[~np.isin(order, chosen)]  # framed ones, where nearly all are
+    chosen = np.concatenate([chosen, _evenly(left, most - len(chosen))])
     return chosen[np.argsort(diameters_mm[chosen], kind="stable")]
 
 
@@ -88,6 +101,14 @@ def _draw_tile(
         axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=color, linestyle=dash, linewidth=2))
     label = f"{row['diameter_mm']:.1f} {letter}".strip()
     axes.text(x + 0.5, y + 1.05, label, ha="center", va="top", fontsize=7, fontweight="bold" if letter else "normal")
+
+
+def _outline(axes: Axes, corner: tuple[float, float], mask_HW: NDArray[np.uint8]) -> None:
+    """The border of a nodule on a slice of its cube; a nodule may not reach its own central slice."""
+    if 0 < mask_HW.mean() < 1:
+        places = (np.arange(len(mask_HW)) + 0.5) / len(mask_HW)
+        color = sns.color_palette("colorblind")[3]
+        axes.contour(corner[0] + places, corner[1] + places, mask_HW, levels=[0.5], colors=[color], linewidths=0.7)
 
 
 def _add_legend(figure: Figure, title: str, states: Sequence[str], shown: Sequence[str]) -> None:

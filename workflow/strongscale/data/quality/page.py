@@ -211,7 +211,7 @@ def _intensities(data: DataSet) -> Section:
     if data.cubes_NDHW.size:
         at_0, at_1 = ((data.cubes_NDHW == end).mean() for end in (0, 1))
         sentences.append(
-            f"{percent(float(at_0))} of the voxels are 0 and {percent(float(at_1))} are 1, {data.filling} beyond scans included."
+            f"{percent(float(at_0))} of the voxels are 0 and {percent(float(at_1))} are 1, what lies beyond scans included."
         )
     return Section("Intensities", sentences)
 
