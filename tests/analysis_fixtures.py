@@ -259,7 +259,7 @@ def _write_epochs(path: Path, settings: CellSettings, outcome: Outcome) -> None:
         seconds = SECONDS if settings.clock == "wall" else {}
         writer.writerow([*COLUMNS, *seconds])
         training = settings.training
-        each = planned(strategy, training.plan, settings.workers, NUM_TRAINING, training.warmup_steps)
+        each = planned(strategy, training.plan, settings.workers, NUM_TRAINING, training.course)
         for done, (value, plans) in enumerate(zip(outcome.losses, each, strict=False)):
             step += len(plans)
             epoch = [done + 1, step, (done + 1) * NUM_TRAINING, plans[-1].rate, 0.97 * value, value]

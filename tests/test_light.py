@@ -13,13 +13,14 @@ from strongscale.common import parts
 from strongscale.common.schema import build, plain
 from strongscale.models.base import Model
 from strongscale.optimizers.base import Optimizer
+from strongscale.schedules.base import Schedule
 from strongscale.settings import cells
 from strongscale.settings.config import Study
 from strongscale.strategies.base import Strategy
 from strongscale.tasks.base import Task
 from strongscale.updates.base import Update
 
-for base in (Model, Optimizer, Strategy, Task, Update):
+for base in (Model, Optimizer, Schedule, Strategy, Task, Update):
     for name in parts.names(base):
         parts.find(base, name, base.noun)()
 study = build(Study, {"task": "digits", "strategies": {"weak": {"update": "synchronous"}}}, "study")

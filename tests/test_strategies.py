@@ -7,7 +7,7 @@ import pytest
 from strongscale.common import parts
 from strongscale.common.errors import UserError
 from strongscale.strategies import base as strategies
-from strongscale.strategies.base import Plan, Progress, Strategy
+from strongscale.strategies.base import Course, Plan, Progress, Strategy
 
 BASE = Plan(32, 0.00105)
 
@@ -52,14 +52,14 @@ def test_steps_of_an_epoch_are_equally_far_apart_though_the_last_minibatch_is_sm
 def test_over_the_first_steps_of_a_run_the_rate_rises_to_what_is_planned(name, times):
     strategy = parts.find(Strategy, name, "kind")()
     samples = 3 * strategy.plan(BASE, Progress(workers=8, samples=1000)).batch
-    epochs = list(itertools.islice(strategies.planned(strategy, BASE, 8, samples, 4), 2))
+    epochs = list(itertools.islice(strategies.planned(strategy, BASE, 8, samples, Course(warmup_steps=4)), 2))
     rates = [plan.rate / (times * BASE.rate) for plans in epochs for plan in plans]
     assert rates == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
 
 
 def test_no_steps_of_warm_up_leave_every_plan_as_it_is():
     strategy = parts.find(Strategy, "warmup", "kind")()
-    with_none, plain = (strategies.planned(strategy, BASE, 8, 1000, *steps) for steps in ((0,), ()))
+    with_none, plain = (strategies.planned(strategy, BASE, 8, 1000, *course) for course in ((Course(),), ()))
     assert next(with_none) == next(plain)
 
 

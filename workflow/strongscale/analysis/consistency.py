@@ -76,7 +76,7 @@ def _against_cell(settings: CellSettings, strategy: Strategy, result: Result) ->
     training = settings.training
     wanted: dict[str, Any] = {"learning_rate": training.learning_rate, "target_loss": training.target}
     if result.num_training is not None and not strategy.reads_statistics:  # results of earlier versions tell neither
-        epochs = planned(strategy, training.plan, settings.workers, result.num_training, training.warmup_steps)
+        epochs = planned(strategy, training.plan, settings.workers, result.num_training, training.course)
         *_, last = itertools.islice(epochs, result.epochs)
         wanted["minibatch"] = last[-1].batch
     for name, value in wanted.items():
@@ -149,7 +149,7 @@ def off_plan(settings: CellSettings, strategy: Strategy, epochs: pd.DataFrame) -
     before, num_samples = 0, epochs["samples"].iloc[0]
     steps_and_rates = zip(epochs["step"], epochs["learning_rate"], strict=True)
     training = settings.training
-    each = planned(strategy, training.plan, settings.workers, int(num_samples), training.warmup_steps)
+    each = planned(strategy, training.plan, settings.workers, int(num_samples), training.course)
     for done, ((step, rate), plans) in enumerate(zip(steps_and_rates, each, strict=False)):
         if step - before != len(plans):
             size = plans[0].batch

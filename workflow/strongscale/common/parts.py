@@ -1,4 +1,4 @@
-"""Parts that are one file each: a task, a model, a strategy, an optimizer, an update rule.
+"""Parts that are one file each: a task, a model, a strategy, an optimizer, a schedule, an update rule.
 
 A part is a dataclass, and its fields are its parameters. Ours lie in the room of their kind and go by the names of their
 files (`weak`). A user's own lies anywhere and goes by its path, which ends in `.py`; nothing else need be touched.
@@ -32,7 +32,7 @@ class PartError(UserError):
 
 
 class Part:
-    """The base of the bases: `Task`, `Model`, `Strategy`, `Optimizer`, `Update`."""
+    """The base of the bases: `Task`, `Model`, `Strategy`, `Optimizer`, `Schedule`, `Update`."""
 
     noun: ClassVar[str]
     """What a part of this base is called in messages."""

@@ -14,6 +14,7 @@ from strongscale.common.parts import Part
 from strongscale.common.schema import SEED, WORKERS, build, plain
 from strongscale.models.base import Model
 from strongscale.optimizers.base import Optimizer
+from strongscale.schedules.constant import Constant
 from strongscale.settings.config import (
     SEQUENTIAL,
     Checkpoints,
@@ -293,8 +294,9 @@ class CellSettings:
     @property
     def parts(self) -> list[type[Part]]:
         """The parts that the run is made of."""
-        chosen: list[Part | None] = [self.task, self.model, self.training.optimizer, self.create_strategy()]
-        chosen += [self.optimizer, self.update]
+        training = self.training
+        chosen: list[Part | None] = [self.task, self.model, training.optimizer, training.schedule]
+        chosen += [self.create_strategy(), self.optimizer, self.update]
         return [type(part) for part in chosen if part is not None]
 
     @property
@@ -315,6 +317,8 @@ class CellSettings:
             del raw["training"]["all_reduce"]
         if not self.training.warmup_steps:  # so runs of earlier versions, which knew none, stay the same
             del raw["training"]["warmup_steps"]
+        if isinstance(self.training.schedule, Constant):
+            del raw["training"]["schedule"]
         return raw
 
 

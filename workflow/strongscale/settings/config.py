@@ -14,8 +14,10 @@ from strongscale.models.base import Model
 from strongscale.models.deepdensity import DeepDensity
 from strongscale.optimizers.adam import Adam
 from strongscale.optimizers.base import Optimizer
+from strongscale.schedules.base import Schedule
+from strongscale.schedules.constant import Constant
 from strongscale.settings.tuning import Tuning
-from strongscale.strategies.base import Plan, Strategy
+from strongscale.strategies.base import Course, Plan, Strategy
 from strongscale.tasks.autoencoding import Autoencoding
 from strongscale.tasks.base import Task
 from strongscale.updates.base import Update
@@ -198,6 +200,9 @@ class Training:
     warmup_steps: Annotated[
         int, AT_LEAST_0, "steps over which the learning rate rises linearly to what is planned, with every strategy"
     ] = 0
+    schedule: Annotated[
+        Schedule, "by what the planned learning rate is multiplied from epoch to epoch, with every strategy"
+    ] = field(default_factory=Constant)
     optimizer: Annotated[Optimizer, "how a gradient changes weights"] = field(default_factory=Adam)
     target: Annotated[
         Annotated[float, POSITIVE] | SequentialEpochs | None,
@@ -237,6 +242,11 @@ class Training:
         """The sequential run's step."""
         assert not isinstance(self.learning_rate, str), "the rate must be known before any step"
         return Plan(self.batch_size, self.learning_rate)
+
+    @property
+    def course(self) -> Course:
+        """How the rate goes with every strategy."""
+        return Course(warmup_steps=self.warmup_steps, schedule=self.schedule, max_epochs=self.max_epochs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -432,6 +442,7 @@ class Study:
             self.task,
             self.model,
             self.training.optimizer,
+            self.training.schedule,
             self.strategy(name) if entry else None,
         ]
         chosen += [entry.optimizer, entry.update] if entry else []

@@ -12,6 +12,7 @@ from strongscale.common.schema import build
 from strongscale.models.base import Model
 from strongscale.models.deepdensity import DeepDensity
 from strongscale.optimizers.base import Optimizer
+from strongscale.schedules.base import Schedule
 from strongscale.settings import cells, timed, tuned
 from strongscale.settings.config import SEQUENTIAL, Config, SequentialEpochs, StrategyEntry, Study
 from strongscale.settings.looks import at_most
@@ -141,7 +142,7 @@ def _inherit(raw: Mapping[str, Any], name: str, seen: tuple[str, ...]) -> Any:
     return _merge(inherited, {key: value for key, value in own.items() if key != "like"})
 
 
-PARTS: dict[str, type[parts.Part]] = {"task": Task, "model": Model, "optimizer": Optimizer}
+PARTS: dict[str, type[parts.Part]] = {"task": Task, "model": Model, "optimizer": Optimizer, "schedule": Schedule}
 
 
 def _merge(base: Any, own: Any) -> Any:

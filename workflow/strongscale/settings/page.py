@@ -11,6 +11,7 @@ from strongscale.common.files import write_text
 from strongscale.common.schema import default_of, describe, split
 from strongscale.models.base import Model
 from strongscale.optimizers.base import Optimizer
+from strongscale.schedules.base import Schedule
 from strongscale.settings.config import Config, Dataset, Network, SequentialEpochs, StrategyEntry, Study
 from strongscale.settings.site import Site
 from strongscale.strategies.base import Strategy
@@ -27,6 +28,7 @@ PARTS: dict[type[Any], str] = {
     Task: "studies.NAME.task",
     Model: "studies.NAME.model",
     Optimizer: "studies.NAME.training.optimizer",
+    Schedule: "studies.NAME.training.schedule",
     Strategy: "studies.NAME.strategies.ENTRY.parameters",
     Update: "studies.NAME.strategies.ENTRY.update",
 }

@@ -8,6 +8,7 @@ from strongscale.common import parts
 from strongscale.common.errors import UserError
 from strongscale.common.schema import plain
 from strongscale.optimizers.base import Optimizer
+from strongscale.schedules.constant import Constant
 from strongscale.settings import cells
 from strongscale.settings.config import SEQUENTIAL, Checkpoints, Collapse, Study
 from strongscale.settings.plans import first_plan
@@ -34,6 +35,7 @@ def own_part(study: Study, line: str) -> Study:
         study.training,
         learning_rate=1e-3,
         warmup_steps=0,
+        schedule=Constant(),
         target=None,
         max_epochs=1,
         reduction="fast",

@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 
 from strongscale.common.errors import show
 from strongscale.common.parts import Part, PartError, blamed
+from strongscale.schedules.base import Schedule
+from strongscale.schedules.constant import Constant
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,31 @@ class Plan:
     """Samples."""
     rate: float
     """The learning rate."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """How a run's rate goes, whatever the strategy: what is planned is multiplied by this."""
+
+    warmup_steps: int = 0
+    """Over the first so many steps it rises linearly to what it would be."""
+    schedule: Schedule = Constant()
+    max_epochs: int = 1
+    """Of the run, at most."""
+
+    def of(self, plan: Plan, step: int, epoch: int) -> Plan:
+        """The plan of a step, counted from 1, of an epoch, counted from 0."""
+        factor = self.schedule.at(epoch, self.max_epochs)
+        if not isinstance(factor, float) or not 0 < factor < math.inf:
+            raise PartError(
+                f"schedule {self.schedule.kind}: {show(factor)} in epoch {epoch + 1}; allowed: a number above 0"
+            )
+        rate = plan.rate * factor
+        return replace(plan, rate=rate if step >= self.warmup_steps else rate * step / self.warmup_steps)
+
+
+AS_PLANNED = Course()
+"""Neither a warm-up nor a schedule."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +135,8 @@ class Strategy(Part):
         return None
 
 
-def next_plan(strategy: Strategy, base: Plan, progress: Progress, warmup_steps: int = 0) -> Plan:
-    """The strategy's plan, if a step can be taken by it; its rate rises over the run's first `warmup_steps` steps."""
+def next_plan(strategy: Strategy, base: Plan, progress: Progress, course: Course = AS_PLANNED) -> Plan:
+    """The strategy's plan, if a step can be taken by it, on the run's course."""
     with blamed():
         plan = strategy.plan(base, progress)
     is_plan = isinstance(plan, Plan) and type(plan.batch) is int and isinstance(plan.rate, float)
@@ -118,23 +145,19 @@ def next_plan(strategy: Strategy, base: Plan, progress: Progress, warmup_steps: 
             f"strategy {strategy.kind}: its plan of step {progress.step + 1} is {show(plan)}; allowed: a Plan whose batch is "
             "a whole number of at least 1, and its rate a number of at least 0"
         )
-    return _warmed(plan, progress.step + 1, warmup_steps)
+    with blamed():
+        return course.of(plan, progress.step + 1, progress.epoch)
 
 
-def _warmed(plan: Plan, step: int, warmup_steps: int) -> Plan:
-    """The plan of a step, counted from 1, of a run whose rate rises linearly to what is planned in its first steps."""
-    if step >= warmup_steps:
-        return plan
-    return replace(plan, rate=plan.rate * step / warmup_steps)
-
-
-def planned(strategy: Strategy, base: Plan, workers: int, samples: int, warmup_steps: int = 0) -> Iterator[list[Plan]]:
+def planned(
+    strategy: Strategy, base: Plan, workers: int, samples: int, course: Course = AS_PLANNED
+) -> Iterator[list[Plan]]:
     """Every step of one epoch after the other, of a strategy that doesn't ask what the gradients told."""
     progress = Progress(workers=workers, samples=samples)
     while True:
         plans: list[Plan] = []
         while progress.taken < samples:
-            plans.append(next_plan(strategy, base, progress, warmup_steps))
+            plans.append(next_plan(strategy, base, progress, course))
             progress = progress.after(plans[-1], min(plans[-1].batch, samples - progress.taken))
         yield plans
         progress = replace(progress, epoch=progress.epoch + 1, taken=0)

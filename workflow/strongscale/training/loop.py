@@ -81,7 +81,7 @@ class Trainer:
         samples = torch.from_numpy(order).to(self.device)
         while self.progress.taken < self.progress.samples:
             training = self.cell.training
-            plan = next_plan(self.strategy, training.plan, self.progress, training.warmup_steps)
+            plan = next_plan(self.strategy, training.plan, self.progress, training.course)
             self._take_step(samples[self.progress.taken :][: plan.batch], plan)
             self.continuation.after_step(self, self.progress.step)
         self._end_epoch()

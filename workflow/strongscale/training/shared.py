@@ -37,7 +37,7 @@ def path_hash(trainer: Trainer) -> str:
         settings |= {"kind": cell.kind, "parameters": plain(cell.parameters), "workers": cell.workers}
     else:
         training = cell.training
-        epochs = planned(strategy, training.plan, cell.workers, trainer.progress.samples, training.warmup_steps)
+        epochs = planned(strategy, training.plan, cell.workers, trainer.progress.samples, training.course)
         settings["plan"] = [
             [(plan.batch, plan.rate) for plan in plans] for plans in itertools.islice(epochs, training.max_epochs)
         ]
