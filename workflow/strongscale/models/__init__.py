@@ -1,5 +1,7 @@
 """The autoencoders that can be trained: one file each, with one subclass of `Model`. To add one, add a file.
 
+Beside them, as packages, are the networks: density, and unet, which the task `segmentation` trains.
+
 To be used: base.Model (what every model's settings are), and below how a network is made ready for training.
 """
 

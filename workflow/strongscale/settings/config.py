@@ -359,7 +359,7 @@ class StrategyEntry:
 class Study:
     """One complete matrix: strategies x workers x seeds, on one data set and one clock."""
 
-    dataset: Annotated[str | None, "one of `datasets`; null for a task that brings its own samples"] = None
+    dataset: Annotated[str | None, "one of `datasets`; null for a task that brings its own samples along"] = None
     task: Annotated[Task, "what is trained"] = field(default_factory=Autoencoding)
     strategies: Annotated[dict[str, StrategyEntry], "the lines of the matrix"]
     workers: Annotated[

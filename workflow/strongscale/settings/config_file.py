@@ -18,7 +18,7 @@ from strongscale.settings.config import SEQUENTIAL, Config, SequentialEpochs, St
 from strongscale.settings.looks import at_most
 from strongscale.settings.plans import check_workers
 from strongscale.strategies.base import Strategy
-from strongscale.tasks.base import Task
+from strongscale.tasks.base import MaskTask, Task
 from strongscale.updates.base import Update
 
 if TYPE_CHECKING:
@@ -207,24 +207,33 @@ def _check_edge(study: Study, key: str) -> None:
 
 
 def _check_samples(config: Config, study: Study, key: str) -> None:
-    """A task on nodules needs a data set, and a model that its cubes fit; any other brings its own."""
-    if not study.task.takes_nodules:
+    """A task on nodules needs a data set, and a model that its cubes fit; any other has its own model, and mostly its own data."""
+    task = study.task
+    if not task.takes_nodules and study.model != DeepDensity():
+        raise UserError(f"{key}.model: not allowed; the task brings its own model: leave it out")
+    if not (task.takes_nodules or isinstance(task, MaskTask)):
         if study.dataset is not None:
             raise UserError(
                 f"{key}.dataset: {study.dataset!r} is not allowed; allowed: null, for the task brings its own samples"
             )
-        if study.model != DeepDensity():
-            raise UserError(f"{key}.model: not allowed; the task brings its own model: leave it out")
         return
     if study.dataset not in config.datasets:
         raise UserError(f"{key}.dataset: {study.dataset!r} is not allowed; allowed: {', '.join(config.datasets)}")
+    cubes = config.datasets[study.dataset].cubes
+    if isinstance(task, MaskTask) and not cubes.masks:
+        masked = [name for name, dataset in config.datasets.items() if dataset.cubes.masks]
+        raise UserError(
+            f"{key}.dataset: {study.dataset!r} is not allowed with task {task.kind}; allowed: a data set with cubes.masks: true"
+            f" ({', '.join(masked) or 'none here'})"
+        )
+    part, place = (task, "task") if isinstance(task, MaskTask) else (study.model, "model")
     try:
-        with parts.blamed_on(type(study.model)):
-            study.model.check(config.datasets[study.dataset].cubes.voxels)
+        with parts.blamed_on(type(part)):
+            part.check(cubes.voxels)
     except PartError:
         raise
     except UserError as mistake:
-        raise UserError(f"{key}.model.{mistake}") from None
+        raise UserError(f"{key}.{place}.{mistake}") from None
 
 
 def _check_comparison(config: Config, study: Study, key: str) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 from strongscale.common.parts import Part
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     Batch = tuple[Tensor, ...]
@@ -51,6 +53,13 @@ class Task(Part, ABC):
         """What else is to be told of the trained model, by name: a number a sample, (B,), of which the mean is reported."""
         return {}
 
+    def of_groups(self, measured: "dict[str, Tensor]", samples: "Batch") -> "dict[str, Tensor] | None":
+        """Where samples belong together, as the slices of a nodule do, what is told instead: a number a group, (G,).
+
+        It is made of what `measures` told of all validation samples; None: each sample stands for itself.
+        """
+        return None
+
 
 @dataclass(frozen=True)
 class NoduleTask(Task):
@@ -69,3 +78,21 @@ class NoduleTask(Task):
     def constant_loss(self, training: "Batch", validation: "Batch") -> float:
         """The data set's, which dataset.json tells."""
         raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class MaskTask(Task):
+    """A task whose own samples are made of a study's `dataset`: cubes of nodules, and their masks."""
+
+    def samples(self) -> "tuple[Batch, Batch]":
+        """Made by `samples_of`."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def samples_of(
+        self, cubes_NDHW: "NDArray[np.float32]", masks_NDHW: "NDArray[np.uint8]", is_training_N: "NDArray[np.bool_]"
+    ) -> "tuple[Batch, Batch]":
+        """Samples for training, and for validation, of cubes in [0, 1] and masks of 0 and 1 in the same places."""
+
+    def check(self, voxels: int) -> None:
+        """Refuse, with a `UserError`, what can't be done with cubes of so many voxels a side."""

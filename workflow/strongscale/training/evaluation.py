@@ -6,12 +6,22 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from strongscale.distributed.world import World
 from strongscale.gradients.passes import Batch, Passes, rows_of
 from strongscale.tasks.base import Task
 from strongscale.timing.clock import Clock
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What else a task tells of the trained network: by name, all values of which the mean is reported."""
+
+    values: dict[str, NDArray[np.float64]]
+    is_of_groups: bool
+    """Whether a value is one of a group of samples, and not of one sample."""
 
 
 @dataclass(kw_only=True)
@@ -58,8 +68,8 @@ class Evaluation:
         return self.mean(losses)
 
     @torch.no_grad()
-    def measures(self) -> dict[str, float]:
-        """What else the task tells of the network, after training: means over the validation samples; a collective call."""
+    def measures(self) -> Measured:
+        """What else the task tells of the network, after training, of all validation samples; a collective call."""
         found: dict[str, Tensor] = {}
         with self._evaluating():
             for name in self.task.measures(self.model, rows_of(self.validation, slice(0, 1))):
@@ -67,7 +77,12 @@ class Evaluation:
             for chunk in self.own_chunks if found else []:
                 for name, values in self.task.measures(self.model, rows_of(self.validation, chunk)).items():
                     found[name][chunk] = values
-        return {name: self.mean(values) for name, values in found.items()}
+        for values in found.values():
+            self.world.all_reduce(values)
+        found = {name: values.cpu() for name, values in found.items()}
+        groups = self.task.of_groups(found, tuple(tensor.cpu() for tensor in self.validation)) if found else None
+        told = {name: values.numpy().astype(np.float64) for name, values in (groups or found).items()}
+        return Measured(values=told, is_of_groups=groups is not None)
 
     def mean(self, values: Tensor) -> float:
         """The mean of all samples' values, in float64 and in the order of their places; a collective call."""

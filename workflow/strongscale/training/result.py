@@ -2,16 +2,20 @@
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from strongscale.common import provenance
 from strongscale.recovery.continuation import Continuation
 from strongscale.settings.cells import Cell
 from strongscale.settings.margins import margins
 from strongscale.training.epoch_log import SECONDS, Epoch
+from strongscale.training.evaluation import Measured
 from strongscale.training.loop import Trainer
 from strongscale.training.stopping import Verdict
 
 
-def describe(trainer: Trainer, verdict: Verdict, measures: dict[str, float]) -> dict[str, Any]:
+def describe(trainer: Trainer, verdict: Verdict, measured: Measured) -> dict[str, Any]:
     """The result of a run, as result.json tells it."""
     cell, epochs = trainer.cell, trainer.epoch_log.epochs
     last, best = (
@@ -19,7 +23,7 @@ def describe(trainer: Trainer, verdict: Verdict, measures: dict[str, float]) -> 
         min(epochs, key=lambda epoch: (epoch.validation_loss != epoch.validation_loss, epoch.validation_loss)),
     )
     reached = last if verdict.status == "converged" else None
-    return {
+    told = {
         "study": cell.study,
         "strategy": cell.strategy,
         "workers": cell.workers,
@@ -40,8 +44,17 @@ def describe(trainer: Trainer, verdict: Verdict, measures: dict[str, float]) -> 
         "constant_loss": trainer.constant_loss,
         "learning_rate": cell.training.learning_rate,
         "margins": margins().digest,
-        "measures": {name: _finite(value) for name, value in measures.items()},
-    } | _seconds(last, reached)
+        "measures": {name: _finite(float(values.mean())) for name, values in measured.values.items()},
+    }
+    if measured.is_of_groups:
+        told["distributions"] = {name: _distribution(values) for name, values in measured.values.items()}
+    return told | _seconds(last, reached)
+
+
+def _distribution(values: NDArray[np.float64]) -> dict[str, float | None]:
+    """How values are spread: not every run with the same mean is as good for the worst of them."""
+    lower, median, upper = (_finite(float(np.quantile(values, share))) for share in (0.25, 0.5, 0.75))
+    return {"count": len(values), "lower_quartile": lower, "median": median, "upper_quartile": upper}
 
 
 def _seconds(last: Epoch, reached: Epoch | None) -> dict[str, Any]:

@@ -54,16 +54,17 @@ def _train(folder: Path, trainer: Trainer, start_s: float) -> None:
     if ranks.rank == 0:
         tell_start(folder, trainer, step)
     verdict = trainer.run()
-    measures = trainer.evaluation.measures()
-    for name, value in measures.items():
-        log.info("%s %.6g, the mean over the validation samples", name, value)
+    measured = trainer.evaluation.measures()
+    for name, values in measured.values.items():
+        groups = "groups of " if measured.is_of_groups else ""
+        log.info("%s %.6g, the mean over %d %svalidation samples", name, values.mean(), len(values), groups)
     if ranks.rank == 0:
         trainer.epoch_log.restore(trainer.epoch_log.epochs)  # whole, should somebody have removed it meanwhile
         with atomic(folder / "weights.safetensors") as path:
             weights = {name: value.contiguous() for name, value in trainer.model.state_dict().items()}
             safetensors.torch.save_file(weights, path)
         write_json(folder / "steps.json", plain(trainer.steps.whole()))
-        told = result.describe(trainer, verdict, measures) | {"startup_s": startup_s}
+        told = result.describe(trainer, verdict, measured) | {"startup_s": startup_s}
         told |= result.describe_life(continuation)
         write_json(folder / "result.json", told)
         shared.register(folder, trainer)

@@ -1,4 +1,4 @@
-"""The samples of a task that brings its own: made once, kept with a digest of their content, read by every run."""
+"""The samples of a task that has its own, brought along or made of a data set: made once, kept with a digest of their content, read by every run."""
 
 import argparse
 import hashlib
@@ -21,9 +21,10 @@ from strongscale.common.files import atomic, read_json, write_json
 from strongscale.common.parts import PartError
 from strongscale.common.schema import build
 from strongscale.data import dataset
+from strongscale.data.masked import load_masked
 from strongscale.gradients.passes import Batch, rows_of
 from strongscale.settings.cells import CellSettings
-from strongscale.tasks.base import Task
+from strongscale.tasks.base import MaskTask, Task
 from strongscale.training import collapse, suitability
 
 log = logging.getLogger(__name__)
@@ -109,10 +110,12 @@ def _digest(tensors: dict[str, Tensor]) -> str:
     return found.hexdigest()
 
 
-def make(task: Task, folder: Path) -> None:
-    """Make a task's samples, and try the task on a few of them: what can't be trained is refused before any run."""
-    with parts.blamed():
-        both = task.samples()
+def make(task: Task, folder: Path, nodules: Path | None = None) -> None:
+    """Make a task's samples, and try the task on a few of them: what can't be trained is refused before any run.
+
+    `nodules` is the folder of the data set that they are made of, where they are.
+    """
+    both, origin = _both(task, nodules)
     splits = dict(zip(SPLITS, _checked(task, both), strict=True))
     model = create_model(task, seed=0)
     with parts.blamed():
@@ -132,13 +135,35 @@ def make(task: Task, folder: Path) -> None:
         folder / "dataset.json",
         {
             "hash": _digest(tensors),
-            "provenance": f"samples of the task {task.kind}",
+            **origin,
             **{f"num_{split}": len(batch[0]) for split, batch in splits.items()},
             "null_loss": None,
             "constant_loss": constant_loss,
         },
     )
     log.info("%d samples for training, %d for validation", *(len(batch[0]) for batch in splits.values()))
+
+
+def _both(task: Task, nodules: Path | None) -> tuple[Any, dict[str, Any]]:
+    """What a task gives as its samples, and where they are from, as dataset.json tells it."""
+    words = f"samples of the task {task.kind}"
+    if not isinstance(task, MaskTask):
+        if nodules is not None:
+            raise UserError(
+                f"--dataset: not allowed with task {task.kind!r}, which brings its own samples; leave it out"
+            )
+        with parts.blamed():
+            return task.samples(), {"provenance": words}
+    if nodules is None:
+        raise UserError(
+            f"--dataset: needed for task {task.kind!r}: the folder of the data set that its samples are made of"
+        )
+    found, source = load_masked(nodules), read_json(nodules / "dataset.json")
+    is_training_N = (found.manifest["split"] == "training").to_numpy(dtype=bool)
+    with parts.blamed():
+        both = task.samples_of(found.cubes_NDHW, found.masks_NDHW, is_training_N)
+    told = {name: source[name] for name in ("hash", "provenance")}
+    return both, {"provenance": f"{words}, of {source['provenance']}", "made_of": told}
 
 
 def _try_what_else(task: Task, model: nn.Module, samples: Batch) -> None:
@@ -149,6 +174,11 @@ def _try_what_else(task: Task, model: nn.Module, samples: Batch) -> None:
         if not torch.is_tensor(values) or values.shape != (len(few[0]),):
             raise PartError(
                 f"task: {task.kind!r}: its measure {name} is {_shapes(values)}; allowed: one number a sample"
+            )
+    for name, values in (task.of_groups(task.measures(model, few), few) or {}).items():
+        if not torch.is_tensor(values) or values.dim() != 1 or not len(values):
+            raise PartError(
+                f"task: {task.kind!r}: its measure {name} is {_shapes(values)}; allowed: one number a group"
             )
 
 
@@ -173,12 +203,14 @@ def _shapes(value: Any) -> str:
 
 
 def main(arguments: list[str]) -> None:
-    """Make the samples of a task that brings its own."""
+    """Make the samples of a task that has its own."""
     parser = argparse.ArgumentParser(prog="strongscale.training.samples", description=main.__doc__)
     parser.add_argument("--task", required=True, help="the task and its parameters, as JSON")
+    parser.add_argument("--dataset", type=Path, help="folder of the data set, for a task whose samples are made of one")
     parser.add_argument("--output", required=True, type=Path, help="folder for samples.safetensors and dataset.json")
     options = parser.parse_args(arguments)
-    make(build(Task, json.loads(options.task), "task"), options.output)  # type: ignore[type-abstract]
+    task = build(Task, json.loads(options.task), "task")  # type: ignore[type-abstract]
+    make(task, options.output, options.dataset)
 
 
 if __name__ == "__main__":
