@@ -95,14 +95,17 @@ class ByHand:
     def dataset(self) -> Path:
         """dataset.json of what the study is trained on, made where it isn't there."""
         study = self.study
-        if not study.task.takes_nodules:
-            folder = self.folder / "samples"
-            self.stage(
-                "training.samples", "--task", _json(study.task), "--output", folder, makes=folder / "dataset.json"
-            )
-            return folder / "dataset.json"
-        assert study.dataset is not None
-        settings, folder = self.config.datasets[study.dataset], self.results / "datasets" / study.dataset
+        found = [self._cubes(study.dataset)] if study.dataset else []
+        if study.task.takes_nodules:
+            return found[0]
+        made = self.folder / "samples" / "dataset.json"
+        source = [option for path in found for option in ("--dataset", path.parent)]
+        self.stage("training.samples", "--task", _json(study.task), *source, "--output", made.parent, makes=made)
+        return made
+
+    def _cubes(self, name: str) -> Path:
+        """dataset.json of a data set, cut where it isn't there."""
+        settings, folder = self.config.datasets[name], self.results / "datasets" / name
         if not (folder / "dataset.json").exists():
             self._cut(settings, folder)
         return folder / "dataset.json"
@@ -190,6 +193,7 @@ class ByHand:
         plain_stages = ("analysis.tables", "verdicts.claims", "analysis.machines", "analysis.speedup")
         stages: dict[str, tuple[object, ...]] = {"analysis.cell_clocks": ("--output", self.folder / "clock.json")}
         stages |= dict.fromkeys(plain_stages, ()) | {"analysis.figures": figures}
+        stages |= {"analysis.measures": ()} if self.study.task.has_measures else {}
         failed = []
         for stage, more in stages.items():
             try:

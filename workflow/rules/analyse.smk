@@ -10,6 +10,7 @@ localrules:
     machines,
     clock_check,
     look,
+    measures,
     readings,
     tuning,
 
@@ -243,6 +244,39 @@ rule machines:
         clock=clock_in_words,
     shell:
         "python -m strongscale.analysis.machines --study {params.folder:q} 2> {log:q}"
+
+
+rule measures:
+    """Take all results of a study whose task tells more of its models than a loss; make the table and the figure of that."""
+    input:
+        code=ANALYSIS_CODE,
+        study="results/{study}/study.json",
+        results=all_trained,
+    output:
+        multiext("results/{study}/tables/measures", ".csv", ".md", ".tex"),
+        expand("results/{{study}}/figures/measures.{form}", form=["svg", "pdf"]),
+        table=report(
+            "results/{study}/tables/measures.html",
+            caption="../report/measures.rst",
+            category="Tables",
+            labels={"table": "The trained models"},
+        ),
+        figure=report(
+            "results/{study}/figures/measures.png",
+            caption="../report/measures.rst",
+            category="Figures",
+            labels={"figure": "The trained models"},
+        ),
+    log:
+        "results/{study}/logs/measures.log",
+    retries: 0
+    conda:
+        "../../envs/analyse.yaml"
+    params:
+        folder=study_folder,
+        clock=clock_in_words,
+    shell:
+        "python -m strongscale.analysis.measures --study {params.folder:q} 2> {log:q}"
 
 
 rule new_nodules:

@@ -30,9 +30,9 @@ rule study:
 
 
 rule samples:
-    """Take a task that brings its own samples; make them, and try the task on a few."""
+    """Take a task that has its own samples, and the data set that they are made of; make them, and try the task on a few."""
     input:
-        task_files,
+        task_sources,
     output:
         "results/{study}/receipts/samples.json",
     log:
@@ -43,11 +43,12 @@ rule samples:
         **job_resources(stage_job),
     params:
         task=task_of,
+        source=task_options,
         folder=study_folder,
     shell:
         "folder={params.folder:q}/samples; python -m strongscale.jobs.once {output:q} --inputs {input:q}"
         ' --makes "$folder/samples.safetensors" "$folder/dataset.json"'
-        ' --run training.samples --task {params.task:q} --output "$folder" 2> {log:q}'
+        ' --run training.samples --task {params.task:q} {params.source} --output "$folder" 2> {log:q}'
 
 
 rule network:

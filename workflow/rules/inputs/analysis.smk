@@ -116,7 +116,9 @@ def study_artifacts(name):
         files += [f"{folder}/clock.json", f"{folder}/tables/machines.csv"]
     if tuned.is_tuned(study):
         files.append(f"{folder}/tables/tuning.csv")
-    if study.task.takes_nodules:
+    if study.task.has_measures:
+        files.append(f"{folder}/tables/measures.csv")
+    if study.dataset:
         dataset = f"results/datasets/{study.dataset}"
         files += [f"{dataset}/quality/quality.html", f"{dataset}/losses.json"]
     if study.trajectories:

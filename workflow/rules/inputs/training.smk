@@ -7,11 +7,15 @@ def study_settings(wildcards):
 
 
 def dataset_made(wildcards):
-    """The receipt of what a study is trained on: a data set, or the samples that its task brings."""
-    study = study_of(wildcards)
+    """The receipt of what a study is trained on: a data set, or the samples that are its task's own."""
+    return data_receipt(wildcards.study, study_of(wildcards))
+
+
+def data_receipt(name, study):
+    """The same, of a study by name."""
     if study.task.takes_nodules:
         return dataset_receipt(study.dataset, "dataset")
-    return f"results/{wildcards.study}/receipts/samples.json"
+    return f"results/{name}/receipts/samples.json"
 
 
 def dataset_file(wildcards):
@@ -20,7 +24,7 @@ def dataset_file(wildcards):
 
 
 def task_of(wildcards):
-    """The task of a study that brings its own samples, with its parameters."""
+    """The task of a study that has its own samples, with its parameters."""
     task = study_of(wildcards).task
     if task.takes_nodules:
         sys.exit(
@@ -29,9 +33,17 @@ def task_of(wildcards):
     return as_json(task)
 
 
-def task_files(wildcards):
-    """The file of a user's own task: a change of it makes the samples again."""
-    return list(parts.digests([type(study_of(wildcards).task)]))
+def task_sources(wildcards):
+    """The file of a user's own task, and the data set that samples are made of: a change of either makes them again."""
+    study = study_of(wildcards)
+    source = [dataset_receipt(study.dataset, "dataset")] if study.dataset else []
+    return [*source, *parts.digests([type(study.task)])]
+
+
+def task_options(wildcards):
+    """Where that data set lies, as a command-line option."""
+    study = study_of(wildcards)
+    return f"--dataset results/datasets/{study.dataset}" if study.dataset else ""
 
 
 def own_files(wildcards):
@@ -135,8 +147,7 @@ def timed_files(wildcards):
 def timed_samples(wildcards):
     """The samples that are taken: their receipt."""
     name, study, _ = timed_first(wildcards)
-    is_dataset = study.task.takes_nodules
-    return dataset_receipt(study.dataset, "dataset") if is_dataset else f"results/{name}/receipts/samples.json"
+    return data_receipt(name, study)
 
 
 def timed_dataset(wildcards):

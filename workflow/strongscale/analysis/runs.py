@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import pandas as pd
 
+from strongscale.common.schema import AT_LEAST_1, plain
 from strongscale.settings.cells import Cell, CellSettings, whole_data
 from strongscale.settings.config import Study
 from strongscale.timing.steps import Steps
@@ -27,6 +28,16 @@ class Attempt:
 
     ranks: Annotated[int, "MPI processes"]
     device: Annotated[str, "what computed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distribution:
+    """How a measure is spread over groups of validation samples, as over nodules."""
+
+    count: Annotated[int, AT_LEAST_1, "groups"]
+    lower_quartile: float | None
+    median: float | None
+    upper_quartile: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +85,9 @@ class Result:
         default_factory=dict
     )
     measures: Annotated[dict[str, float | None], "what else the task tells of the trained model"] = field(
+        default_factory=dict
+    )
+    distributions: Annotated[dict[str, Distribution], "measures that are of groups of samples, as of nodules"] = field(
         default_factory=dict
     )
 
@@ -139,7 +153,7 @@ class Run:
     def row(self) -> dict[str, Any]:
         """All of the run in one flat row."""
         result = self.result
-        plain = {name: getattr(result, name) for name in _PLAIN_COLUMNS}
+        told = {name: getattr(result, name) for name in _PLAIN_COLUMNS}
         parts = {f"{part}_s": result.parts.get(f"{part}_s", math.nan) for part in PARTS}
         texts = {
             "hosts": " ".join(result.hosts),
@@ -149,11 +163,13 @@ class Run:
         }
         own = {name: getattr(self, name) for name in ("line", "strategy", "kind", "workers", "seed")}
         measures = {f"measure_{name}": value for name, value in result.measures.items()}
-        return {**own, **plain, **measures, **parts, **texts}
+        for name, spread in result.distributions.items():
+            measures |= {f"measure_{name}_{key}": value for key, value in plain(spread).items()}
+        return {**own, **told, **measures, **parts, **texts}
 
 
 PARTS = ("compute", "communication", "evaluation")
-_TEXT_COLUMNS = ("parts", "hosts", "versions", "history", "code", "measures")
+_TEXT_COLUMNS = ("parts", "hosts", "versions", "history", "code", "measures", "distributions")
 _PLAIN_COLUMNS = tuple(name for name in Result.__dataclass_fields__ if name not in _TEXT_COLUMNS)
 
 

@@ -53,6 +53,11 @@ class Task(Part, ABC):
         """What else is to be told of the trained model, by name: a number a sample, (B,), of which the mean is reported."""
         return {}
 
+    @property
+    def has_measures(self) -> bool:
+        """Whether it tells anything else."""
+        return type(self).measures is not Task.measures
+
     def of_groups(self, measured: "dict[str, Tensor]", samples: "Batch") -> "dict[str, Tensor] | None":
         """Where samples belong together, as the slices of a nodule do, what is told instead: a number a group, (G,).
 
