@@ -45,6 +45,7 @@ bench: .venv/complete  ## against what others use, as ratios: docs/benchmarks
 	pip install --quiet --disable-pip-version-check --no-deps --requirement envs/bench.txt
 	PYTHONPATH=workflow python -m benchmarks.cubes --scans 4 --repeats 5
 	PYTHONPATH=workflow python -m benchmarks.training
+	PYTHONPATH=workflow python -m benchmarks.unet
 	PYTHONPATH=workflow python -m benchmarks.ranks
 	PYTHONPATH=workflow python -m benchmarks.workflow
 	PYTHONPATH=workflow python -m benchmarks.verdicts

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from benchmarks import cubes, frame, training
+from benchmarks import cubes, frame, training, unet
 from benchmarks.cutters import CONTENDERS, find_nodules, ours, scan_path
 from benchmarks.plain_density import PlainDensity
 from conftest import environment
 
+from strongscale.common.errors import UserError
 from strongscale.models.density.network import DeepDensityNetwork
 from strongscale.training.loop import Trainer
 
@@ -174,3 +175,15 @@ def test_a_contender_that_cannot_be_compiled_is_left_out_with_the_reason() -> No
     steps: dict[str, training.Step] = {training.OURS: int, training.COMPILED: fail}
     assert training.drop_what_fails(steps, 2) == "no compiler"
     assert list(steps) == [training.OURS]
+
+
+@pytest.mark.skipif(not frame.installed("monai"), reason="monai isn't installed: make bench installs it")
+def test_monais_soft_dice_and_ours_are_one_loss(tmp_path: Path) -> None:
+    unet.main(["--quick", "--repeats", "1", "--output", str(tmp_path)])
+    assert "| MONAI |" in (tmp_path / "unet.md").read_text()
+
+
+def test_a_witness_that_is_not_installed_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frame, "installed", lambda package: False)
+    with pytest.raises(UserError, match="monai: not installed; pip install --no-deps"):
+        unet.main(["--quick"])

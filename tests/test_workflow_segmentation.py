@@ -13,16 +13,16 @@ from strongscale.settings.config_file import parse
 
 STUDY = {
     "dataset": "balls",
-    "task": TINY,
+    "task": TINY | {"filters": 4},
     "clock": "emulated",
     "max_ranks": 1,
     "workers": [1, 2],
     "strategies": {"strong": {}, "weak": {}},
     "training": {
         "batch_size": 8,
-        "learning_rate": 0.01,
-        "target": {"sequential_epochs": 3, "pilots": [7]},
-        "max_epochs": 4,
+        "learning_rate": 0.03,
+        "target": {"sequential_epochs": 12, "pilots": [7]},
+        "max_epochs": 15,
         "reduction": "exact",
     },
 }
