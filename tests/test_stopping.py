@@ -8,11 +8,14 @@ from strongscale.training.stopping import Verdict, judge, settled_steps
 CONSTANT = 0.019
 
 
-def verdict(validation, training=None, target=0.01, max_epochs=100, ignores_input=False, settled=1000, **collapse):
+def verdict(
+    validation, training=None, target=0.01, max_epochs=100, ignores_input=False, settled=1000, goes_on=False, **collapse
+):
     return judge(
         training or validation,
         validation,
         target=target,
+        stop_at_target=not goes_on,
         max_epochs=max_epochs,
         constant_loss=CONSTANT,
         settled=settled,
@@ -33,6 +36,18 @@ def test_a_target_that_a_constant_output_reaches_is_never_converged():
 def test_an_output_that_ignores_its_input_has_not_converged_whatever_its_loss():
     assert verdict([0.02, 0.009], ignores_input=True) is None
     assert verdict([0.02, 0.009], ignores_input=True, max_epochs=2) == Verdict("diverged", "collapsed")
+
+
+def test_a_run_may_go_on_beyond_its_target_to_its_last_epoch():
+    assert verdict([0.02, 0.01], goes_on=True) is None
+    assert verdict([0.02, 0.01, 0.015], goes_on=True, max_epochs=3) == Verdict("converged")
+    assert verdict([0.02, 0.012, 0.015], goes_on=True, max_epochs=3) == Verdict("exhausted")
+
+
+def test_a_run_that_went_on_into_a_collapse_has_not_converged():
+    assert verdict([0.02, 0.01, 0.0438], goes_on=True, max_epochs=3, ignores_input=True) == Verdict(
+        "diverged", "collapsed"
+    )
 
 
 def test_running_all_epochs_is_exhausted():

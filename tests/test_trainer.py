@@ -120,6 +120,19 @@ def test_a_result_tells_its_whole_story(make_cell):
     assert {path.name for path in folder.iterdir()} == {"cell.json", *made}
 
 
+def test_a_run_that_goes_on_tells_when_it_first_reached_its_target(make_cell):
+    stopped, longer = (
+        make_cell(name=name, target=0.0019, max_epochs=12, learning_rate=0.01, stop_at_target=stop)
+        for name, stop in (("stopped", True), ("longer", False))
+    )
+    for folder in (stopped, longer):
+        train(folder, World())
+    one, other = (json.loads((folder / "result.json").read_text()) for folder in (stopped, longer))
+    assert one["status"] == other["status"] == "converged"
+    assert one["epochs_to_target"] == other["epochs_to_target"] == one["epochs"] < other["epochs"] == 12
+    assert one["samples_to_target"] == other["samples_to_target"]
+
+
 def test_an_emulated_run_tells_no_seconds_but_its_steps(make_cell):
     folder = make_cell("strong", 4)
     train(folder, World())

@@ -208,6 +208,10 @@ class Training:
         Annotated[float, POSITIVE] | SequentialEpochs | None,
         "the validation loss to reach: a number, or {sequential_epochs: N, pilots: [SEED, ...]}; null: none, run all epochs",
     ] = 0.0016384
+    stop_at_target: Annotated[
+        bool,
+        "false: runs go on to their last epoch; when they first reached the target is what counts as their time to it",
+    ] = True
     max_epochs: Annotated[int, AT_LEAST_1, "a run that hasn't reached the target by then is exhausted"] = 400
     collapse: Annotated[Collapse, "when a run counts as collapsed"] = field(default_factory=Collapse)
     reduction: Annotated[Literal["fast", "exact"], "exact: the same bits for every number of workers and ranks"] = (

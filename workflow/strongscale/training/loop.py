@@ -122,6 +122,7 @@ class Trainer:
             self.epoch_log.training,
             self.epoch_log.validation,
             target=self.target,
+            stop_at_target=self.cell.training.stop_at_target,
             max_epochs=self.cell.training.max_epochs,
             constant_loss=self.constant_loss,
             settled=stopping.settled_steps(self.epoch_log.steps, self.epoch_log.rates),
@@ -138,7 +139,7 @@ class Trainer:
 
     @property
     def target(self) -> float | None:
-        """The validation loss that ends the run."""
+        """The validation loss to reach, which ends the run unless it is to go on."""
         target = self.cell.training.target
         assert not isinstance(target, SequentialEpochs), "the pilots' target must be known before any step"
         return target

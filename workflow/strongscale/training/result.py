@@ -1,5 +1,6 @@
 """What result.json tells of a run: what it came to, and all attempts behind it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ def describe(trainer: Trainer, verdict: Verdict, measured: Measured) -> dict[str
         epochs[-1],
         min(epochs, key=lambda epoch: (epoch.validation_loss != epoch.validation_loss, epoch.validation_loss)),
     )
-    reached = last if verdict.status == "converged" else None
+    reached = _first_at(trainer.target, epochs) if verdict.status == "converged" else None
     told = {
         "study": cell.study,
         "strategy": cell.strategy,
@@ -49,6 +50,12 @@ def describe(trainer: Trainer, verdict: Verdict, measured: Measured) -> dict[str
     if measured.is_of_groups:
         told["distributions"] = {name: _distribution(values) for name, values in measured.values.items()}
     return told | _seconds(last, reached)
+
+
+def _first_at(target: float | None, epochs: Sequence[Epoch]) -> Epoch:
+    """The epoch at whose end the loss was at the target for the first time."""
+    assert target is not None
+    return next(epoch for epoch in epochs if epoch.validation_loss <= target)
 
 
 def _distribution(values: NDArray[np.float64]) -> dict[str, float | None]:

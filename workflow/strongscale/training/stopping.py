@@ -25,6 +25,7 @@ def judge(
     validation: Sequence[float],
     *,
     target: float | None,
+    stop_at_target: bool = True,
     max_epochs: int,
     constant_loss: float,
     settled: int,
@@ -34,12 +35,15 @@ def judge(
     """The verdict after the last epoch of these losses, `settled` steps after the rate last rose, or None: go on.
 
     Whether the output ignores its input is asked only where the answer decides. With a small validation set a constant
-    output may by luck lie below `constant_loss`, so that a run has not converged on its loss alone.
+    output may by luck lie below `constant_loss`, so that a run has not converged on its loss alone. A run that goes on
+    beyond its target has converged if it ever was there, and still uses its input at its end.
     """
     if not (math.isfinite(training[-1]) and math.isfinite(validation[-1])):
         return Verdict("diverged", "not finite")
     is_last = len(validation) == max_epochs
-    reached = target is not None and validation[-1] <= target and validation[-1] < constant_loss
+    lately = validation[-1:] if stop_at_target else validation
+    arrived = target is not None and min(lately) <= target and min(lately) < constant_loss
+    reached = arrived and (stop_at_target or is_last)
     may_collapse = settled >= collapse.min_steps
     stopped = collapse.stop and may_collapse and has_stopped_improving(validation, collapse.patience)
     ignores = (reached or stopped or is_last) and ignores_input()
