@@ -18,6 +18,8 @@ from strongscale.common.errors import UserError
 from strongscale.data.download import __main__ as download
 from strongscale.data.download import lidc
 from strongscale.data.download.transfer import Client, Patience
+from strongscale.settings.config import Cubes, Dataset
+from strongscale.status import planned
 
 NAMES = ("A_R_1", "A_R_2", "B_R_1")
 FILES = {f"{place}/{name}.nii.gz" for place in ("subset0", "masks") for name in NAMES} | {"annotations.csv"}
@@ -206,3 +208,11 @@ def test_the_published_crops_are_those_of_the_table(tmp_path):
     with (tmp_path / "data" / "annotations.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert (len(rows), len({row["patient"] for row in rows})) == (994, 551)
+
+
+def test_the_status_counts_one_download(tmp_path):
+    settings = Dataset(folder="data/lidc", download="lidc", subsets=(0,), cubes=Cubes(minimum_readers=3))
+    assert planned.steps(tmp_path, settings)[0] == planned.Step(what="download", done=0, of=1)
+    (tmp_path / "download").mkdir()
+    (tmp_path / "download" / "lidc.json").touch()
+    assert planned.steps(tmp_path, settings)[0].done == 1
