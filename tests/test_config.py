@@ -64,7 +64,7 @@ MISTAKES = [
     ("studies.quick.training.schedule", {"kind": "step", "epochs": [9, 5]}, ["training.schedule.epochs: [9, 5]", "rising"]),
     ("studies.quick.training.schedule", {"kind": "step", "epochs": [5], "factor": 2}, ["schedule.factor", "2", "at most 1"]),
     ("studies.quick.training.schedule", {"kind": "cosine", "floor": -1}, ["schedule.floor", "-1", "at least 0"]),
-    ("studies.unet_quick.dataset", "phantom_small", ["unet_quick.dataset", "'phantom_small'", "masks: true (phantom_masked"]),
+    ("studies.unet_quick.dataset", "phantom_small", ["unet_quick.dataset", "'phantom_small'", "masks: true (lidc_masked, lidc_slices, phantom_masked)"]),
     ("studies.unet_quick.dataset", None, ["studies.unet_quick.dataset", "None", "phantom_masked"]),
     ("studies.unet_quick.task.levels", 7, ["studies.unet_quick.task.levels", "7", "at most 6"]),
     ("studies.unet_quick.task.dimensions", 1, ["studies.unet_quick.task.dimensions", "1", "2, 3"]),
