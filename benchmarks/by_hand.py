@@ -22,7 +22,8 @@ from strongscale.common.schema import plain
 from strongscale.recovery.finished import is_finished
 from strongscale.settings import cells, timed
 from strongscale.settings.cells import Cell
-from strongscale.settings.config import Config, Dataset, SequentialEpochs, Study
+from strongscale.settings.config import Config, SequentialEpochs, Study
+from strongscale.settings.datasets import Dataset
 
 log = logging.getLogger(__name__)
 

@@ -49,7 +49,7 @@ def ours(smoothing: bool) -> Cutter:
     """This package."""
     from strongscale.data.cutting import cut_cube
     from strongscale.data.scans import open_scan
-    from strongscale.settings.config import Cubes as Settings
+    from strongscale.settings.datasets import Cubes as Settings
 
     settings = Settings(voxels=VOXELS, voxel_mm=1.0, window_hu=(LOW_HU, HIGH_HU), smoothing=smoothing)
 

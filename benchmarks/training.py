@@ -28,7 +28,8 @@ from strongscale.models.base import Model
 from strongscale.models.deepdensity import DeepDensity
 from strongscale.models.density.network import DeepDensityNetwork
 from strongscale.settings.cells import Cell
-from strongscale.settings.config import SEQUENTIAL, Dataset, Phantom, Study, Training
+from strongscale.settings.config import SEQUENTIAL, Study, Training
+from strongscale.settings.datasets import Dataset, Phantom
 from strongscale.training import prepare, setup
 from strongscale.training.heap import LARGEST_KEPT, keep_freed_memory
 from strongscale.training.loop import Trainer

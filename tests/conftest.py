@@ -24,7 +24,8 @@ from strongscale.data import dataset
 from strongscale.distributed.world import World
 from strongscale.models.deepdensity import DeepDensity
 from strongscale.settings.cells import Cell
-from strongscale.settings.config import Dataset, Phantom, StrategyEntry, Study, Training
+from strongscale.settings.config import StrategyEntry, Study, Training
+from strongscale.settings.datasets import Dataset, Phantom
 from strongscale.training import prepare, setup
 
 hypothesis.settings.register_profile("no deadline", deadline=None)

@@ -8,7 +8,7 @@ import pytest
 
 from strongscale.common.errors import UserError
 from strongscale.data.annotations import read_annotations
-from strongscale.settings.config import Cubes
+from strongscale.settings.datasets import Cubes
 
 HEADER = "seriesuid,coordX,coordY,coordZ,diameter_mm\n"
 

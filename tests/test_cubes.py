@@ -14,7 +14,7 @@ from strongscale.common.errors import UserError
 from strongscale.data import cutting
 from strongscale.data.cutting import Cube, cube_points_mm, smoothing, window
 from strongscale.data.scans import Scan
-from strongscale.settings.config import Cubes
+from strongscale.settings.datasets import Cubes
 
 SETTINGS = Cubes(voxels=8, smoothing=False)
 SMOOTH = Cubes(voxels=8)

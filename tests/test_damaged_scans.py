@@ -13,7 +13,7 @@ from scan_fixtures import write_form
 from strongscale.common.errors import UserError
 from strongscale.data import cubes, scans
 from strongscale.data.scans import Scan, open_scan
-from strongscale.settings.config import WHOLE, Cubes
+from strongscale.settings.datasets import WHOLE, Cubes
 
 HEADER = "seriesuid,coordX,coordY,coordZ,diameter_mm\n"
 SETTINGS = Cubes(voxels=4, minimum_readers=3)

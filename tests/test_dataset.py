@@ -18,7 +18,7 @@ from strongscale.common.schema import plain
 from strongscale.data import dataset, inspect
 from strongscale.data.ledger import COLUMNS
 from strongscale.data.split import validation_groups
-from strongscale.settings.config import Cubes, Dataset, Phantom
+from strongscale.settings.datasets import Cubes, Dataset, Phantom
 from strongscale.tasks.autoencoding import msle
 
 SETTINGS = Dataset(phantom=Phantom(seed=5), cubes=Cubes(voxels=4), num_validation=3)

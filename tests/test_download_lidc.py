@@ -18,7 +18,7 @@ from strongscale.common.errors import UserError
 from strongscale.data.download import __main__ as download
 from strongscale.data.download import lidc
 from strongscale.data.download.transfer import Client, Patience
-from strongscale.settings.config import Cubes, Dataset
+from strongscale.settings.datasets import Cubes, Dataset
 from strongscale.status import planned
 
 NAMES = ("A_R_1", "A_R_2", "B_R_1")

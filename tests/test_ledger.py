@@ -14,7 +14,7 @@ from strongscale.common.schema import plain
 from strongscale.data import cubes, dataset, ledger, losses, totals
 from strongscale.data.scans.metaimage import write_scan
 from strongscale.data.tables import read_table
-from strongscale.settings.config import WHOLE, Cubes, Dataset, Expected
+from strongscale.settings.datasets import WHOLE, Cubes, Dataset, Expected
 
 HEADER = "seriesuid,coordX,coordY,coordZ,diameter_mm\n"
 CUBES = Cubes(voxels=8, minimum_readers=3)

@@ -18,7 +18,7 @@ from strongscale.data.download.lidc_annotations import describe
 from strongscale.data.masked import load_masked
 from strongscale.data.masks import cut_mask
 from strongscale.data.tables import read_array, read_table
-from strongscale.settings.config import Cubes, Dataset
+from strongscale.settings.datasets import Cubes, Dataset
 
 CUBES = Cubes(voxels=12, minimum_readers=3, masks=True)
 

@@ -17,7 +17,7 @@ from strongscale.data.phantom.anatomy import grow_vessels, random_chest
 from strongscale.data.phantom.nodules import CLEARANCE_MM, MARGIN_MM, place, random_diameters_mm, random_nodule
 from strongscale.data.phantom.rendering import make_grid, render, scanned
 from strongscale.data.scans import find_scans, open_scan
-from strongscale.settings.config import Phantom
+from strongscale.settings.datasets import Phantom
 
 SMALL = Phantom(scans=6, nodules=15, subsets=2, size_mm=(90.0, 80.0, 70.0), seed=3)
 

@@ -15,7 +15,7 @@ from strongscale.data.phantom.nodules import Nodule, random_nodule
 from strongscale.data.phantom.rendering import make_grid, outlined
 from strongscale.data.scans import open_scan
 from strongscale.data.tables import read_array, read_table
-from strongscale.settings.config import Cubes, Phantom
+from strongscale.settings.datasets import Cubes, Phantom
 
 SMALL = Phantom(scans=4, nodules=9, subsets=2, size_mm=(90.0, 80.0, 70.0), seed=3)
 

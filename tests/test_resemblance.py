@@ -21,7 +21,7 @@ from strongscale.data.resemblance.measures import (
 )
 from strongscale.data.resemblance.page import stratify
 from strongscale.data.resemblance.pairs import MOST_APART, Side, pair, read
-from strongscale.settings.config import Dataset, Phantom
+from strongscale.settings.datasets import Dataset, Phantom
 
 
 def balls(diameters_mm, brightness, voxels=12, voxel_mm=1.0):

@@ -9,7 +9,8 @@ from strongscale.common import parts
 from strongscale.common.schema import plain
 from strongscale.jobs import receipts, request
 from strongscale.settings import cells, looks, timed, tuned
-from strongscale.settings.config import LOOKS, SEQUENTIAL, WHOLE, Expected
+from strongscale.settings.config import LOOKS, SEQUENTIAL
+from strongscale.settings.datasets import WHOLE, Expected
 
 PACKAGE = str(BASE / "workflow")
 CODE = f"{PACKAGE}/strongscale"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from strongscale.common.errors import UserError
-from strongscale.settings.config import Cubes
+from strongscale.settings.datasets import Cubes
 
 READERS = {"annotations.csv": 3, "annotations_excluded.csv": 1}
 """Readers who agree, at least: three or more of four, and one or two."""

@@ -22,7 +22,7 @@ from strongscale.data.cutting import Cube, TooLarge, cut_cube
 from strongscale.data.masks import MaskFault, cut_mask, find_masks
 from strongscale.data.scans import Scan, find_scans, open_scan
 from strongscale.data.tables import masks_beside, records
-from strongscale.settings.config import WHOLE, Cubes
+from strongscale.settings.datasets import WHOLE, Cubes
 
 log = logging.getLogger(__name__)
 

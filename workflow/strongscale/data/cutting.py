@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from strongscale.common.errors import UserError
 from strongscale.data.scans import Scan
-from strongscale.settings.config import Cubes
+from strongscale.settings.datasets import Cubes
 
 AIR_HU = -1000.0
 HALF_WIDTH = math.sqrt(8 * math.log(2))  # of a normal curve, in standard deviations

@@ -23,7 +23,7 @@ from strongscale.data.losses import check_losses
 from strongscale.data.provenance import provenance
 from strongscale.data.split import validation_groups
 from strongscale.data.tables import masks_beside, read_array, read_table
-from strongscale.settings.config import Dataset
+from strongscale.settings.datasets import Dataset
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from strongscale.common.files import atomic
 from strongscale.common.schema import build
 from strongscale.data.annotations import NO_DIAMETER, SAID_TWICE, TOO_SMALL, WRONG_ROW, read_annotations
 from strongscale.data.tables import read_table, records
-from strongscale.settings.config import Dataset
+from strongscale.settings.datasets import Dataset
 
 log = logging.getLogger(__name__)
 

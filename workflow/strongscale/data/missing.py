@@ -7,7 +7,7 @@ from strongscale.common.command import run
 from strongscale.common.errors import UserError
 from strongscale.data.annotations import READERS
 from strongscale.data.masks import FOLDER as MASKS
-from strongscale.settings.config import WHOLE
+from strongscale.settings.datasets import WHOLE
 
 
 def main(arguments: list[str]) -> None:

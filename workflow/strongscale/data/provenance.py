@@ -1,6 +1,6 @@
 """Where the scans of a data set come from, in one line, with whom its publishers ask to be named."""
 
-from strongscale.settings.config import Dataset
+from strongscale.settings.datasets import Dataset
 
 LIDC = (
     "LIDC-IDRI, The Cancer Imaging Archive, CC BY 3.0 (Armato et al., Medical Physics 38(2), 2011; "

@@ -14,7 +14,7 @@ from strongscale.common.schema import build
 from strongscale.data.annotations import READERS
 from strongscale.data.ledger import STATES
 from strongscale.data.tables import read_table
-from strongscale.settings.config import Dataset
+from strongscale.settings.datasets import Dataset
 
 log = logging.getLogger(__name__)
 

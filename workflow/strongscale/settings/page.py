@@ -12,7 +12,8 @@ from strongscale.common.schema import default_of, describe, split
 from strongscale.models.base import Model
 from strongscale.optimizers.base import Optimizer
 from strongscale.schedules.base import Schedule
-from strongscale.settings.config import Config, Dataset, Network, SequentialEpochs, StrategyEntry, Study
+from strongscale.settings.config import Config, Network, SequentialEpochs, StrategyEntry, Study
+from strongscale.settings.datasets import Dataset
 from strongscale.settings.site import Site
 from strongscale.strategies.base import Strategy
 from strongscale.tasks.base import Task

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from strongscale.common.errors import UserError
-from strongscale.settings.config import WHOLE, Config, Dataset, Study
+from strongscale.settings.config import Config, Study
+from strongscale.settings.datasets import WHOLE, Dataset
 
 OWN_TREE = Path(__file__).resolve().parents[3]
 

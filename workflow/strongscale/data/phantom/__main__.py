@@ -9,7 +9,7 @@ from strongscale.common.files import atomic
 from strongscale.common.schema import build
 from strongscale.data.phantom.masks import write_masks
 from strongscale.data.phantom.scans import annotations, write_subset
-from strongscale.settings.config import Phantom
+from strongscale.settings.datasets import Phantom
 
 
 def main(arguments: list[str]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from strongscale.data.phantom.rendering import make_grid, outlined
 from strongscale.data.phantom.scans import ScanPlan, laid_down, nodules_per_scan, plan_scan
 from strongscale.data.scans.nifti import ras_affine, write_nifti
-from strongscale.settings.config import Phantom
+from strongscale.settings.datasets import Phantom
 
 log = logging.getLogger(__name__)
 

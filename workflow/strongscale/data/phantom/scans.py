@@ -18,7 +18,7 @@ from strongscale.data.phantom.anatomy import Chest, Vessels, grow_vessels, rando
 from strongscale.data.phantom.nodules import Nodule, place, random_diameters_mm, random_nodule
 from strongscale.data.phantom.rendering import make_grid, render, scanned
 from strongscale.data.scans.metaimage import write_scan
-from strongscale.settings.config import Phantom
+from strongscale.settings.datasets import Phantom
 
 log = logging.getLogger(__name__)
 
