@@ -210,6 +210,7 @@ def test_a_unet_learns_and_its_result_tells_how_dice_is_spread(nodules, tmp_path
     result = trained(folder)
     assert result["final_validation_loss"] < 0.6 * result["constant_loss"]
     told = result["distributions"]["dice"]
+    assert {"tasks/segmentation.py", "tasks/masks/losses.py", "models/unet/network.py"} <= result["code"].keys()
     assert list(result["measures"]) == ["dice"]
     assert told["count"] == 5
     assert 0.6 < told["lower_quartile"] <= told["median"] <= told["upper_quartile"] <= 1

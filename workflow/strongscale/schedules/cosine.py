@@ -10,9 +10,13 @@ from strongscale.schedules.base import Schedule
 
 @dataclass(frozen=True, kw_only=True)
 class Cosine(Schedule):
-    """From 1 down to `floor` over the run's own `max_epochs`, which a pilot, a trial or a try at the edge has fewer of."""
+    """From 1 down to `floor` over the run's own `max_epochs`."""
 
-    floor: Annotated[float, Between(low=0, high=1), "the factor that the last epoch comes near to"] = 0.0
+    floor: Annotated[
+        float,
+        Between(low=0, high=1),
+        "the factor that the last epoch comes near to; runs of fewer max_epochs (pilots, trials, tries at the edge) come down sooner",
+    ] = 0.0
 
     def at(self, epoch: int, max_epochs: int) -> float:
         """Slowly at first and at last."""

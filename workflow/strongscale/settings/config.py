@@ -72,7 +72,8 @@ class Training:
         int, AT_LEAST_0, "steps over which the learning rate rises linearly to what is planned, with every strategy"
     ] = 0
     schedule: Annotated[
-        Schedule, "by what the planned learning rate is multiplied from epoch to epoch, with every strategy"
+        Schedule,
+        "by what the planned learning rate is multiplied, the same in all steps of an epoch and with every strategy",
     ] = field(default_factory=Constant)
     optimizer: Annotated[Optimizer, "how a gradient changes weights"] = field(default_factory=Adam)
     target: Annotated[
