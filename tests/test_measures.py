@@ -100,3 +100,12 @@ def test_all_cells_have_columns_for_them(studied):
     row = runs.matrix[0].row()
     assert row["measure_dice"] == pytest.approx(dice_of(runs.matrix[0])["dice"])
     assert (row["measure_dice_count"], row["measure_dice_upper_quartile"]) == (40, 1.0)
+
+
+def test_the_best_output_that_ignores_its_input_stands_beside_them(studied):
+    runs, folder = studied(dice_of)
+    (folder / "samples").mkdir()
+    (folder / "samples" / "dataset.json").write_text('{"constant_measures": {"dice": 0.53}}')
+    assert "best constant output" in measures.figure(runs, measures.rows(runs)).axes[0].get_legend_handles_labels()[1]
+    measures.write(runs, folder)
+    assert "The best constant output: dice 0.53." in (folder / "tables" / "measures.md").read_text()

@@ -51,6 +51,21 @@ def test_in_three_dimensions_samples_are_the_cubes(nodules, tmp_path):
     assert numbers.tolist() == list(range(12))
 
 
+def test_the_dice_of_the_best_constant_answer_stands_beside_its_loss(nodules, tmp_path):
+    """The same blob for every sample, scored by hand."""
+    _, folder = make_samples(tmp_path, nodules)
+    tensors = safetensors.torch.load_file(folder / "samples.safetensors")
+    masks = of(tensors, "training")[1]
+    answer = torch.from_numpy(best_map(masks.flatten(1).numpy())).view(8, 8) > 0.5
+    _, truth, numbers = of(tensors, "validation")
+    dice = []
+    for nodule in numbers.unique():
+        own = truth[numbers == nodule][:, 0] > 0
+        dice.append(float(2 * (own & answer).sum() / (own.sum() + len(own) * answer.sum())))
+    assert read_json(folder / "dataset.json")["constant_measures"]["dice"] == pytest.approx(np.mean(dice))
+    assert 0.2 < np.mean(dice) < 0.95
+
+
 def test_samples_tell_of_what_data_set_they_were_made(nodules, tmp_path):
     _, folder = make_samples(tmp_path, nodules)
     told = read_json(folder / "dataset.json")

@@ -19,6 +19,7 @@ from strongscale.analysis.load import load
 from strongscale.analysis.runs import Distribution, Run, StudyRuns
 from strongscale.common.command import run as run_command
 from strongscale.common.errors import UserError
+from strongscale.common.files import read_json
 from strongscale.common.output import number, write_csv, write_readable
 from strongscale.common.style import looks, new_figure, save, theme, worker_axis
 
@@ -29,6 +30,13 @@ SPREAD = ("lower_quartile", "median", "upper_quartile")
 def names(runs: StudyRuns) -> list[str]:
     """The measures that the study's runs tell."""
     return list(dict.fromkeys(name for run in runs.matrix for name in run.result.measures))
+
+
+def baselines(runs: StudyRuns) -> dict[str, float]:
+    """What each measure is of the best output that ignores its input, where the task tells it."""
+    path = runs.owner / "samples" / "dataset.json"
+    found: dict[str, float] = read_json(path).get("constant_measures", {}) if path.exists() else {}
+    return found
 
 
 def rows(runs: StudyRuns) -> list[dict[str, Any]]:
@@ -84,12 +92,17 @@ def _text(row: dict[str, Any]) -> str:
 
 
 def figure(runs: StudyRuns, told: Sequence[dict[str, Any]]) -> Figure:
-    """A panel a measure: over the number of workers, a line a strategy, its bars from the smallest to the largest seed."""
-    shown = names(runs)
+    """A panel a measure: over the number of workers, a line a strategy, its bars from the smallest to the largest seed.
+
+    A dotted line shows what an output comes to that ignores its input.
+    """
+    shown, baseline = names(runs), baselines(runs)
     drawn = new_figure(0.8 + 3.2 * len(shown))
     panels = drawn.subplots(len(shown), 1, squeeze=False)[:, 0]
     for panel, name in zip(panels, shown, strict=True):
         _draw(panel, runs, [row for row in told if row["measure"] == name])
+        if name in baseline:
+            panel.axhline(baseline[name], color="0.4", linestyle=":", label="best constant output")
         panel.set_ylabel(name)
         panel.set_title(f"Final {name} against the number of workers")
         worker_axis(panel, runs.all_workers)
@@ -119,6 +132,10 @@ def write(runs: StudyRuns, folder: Path) -> None:
         f"What is told of the trained models, over the validation samples. Study {runs.name}: {seeds}. Clock, device and data: "
         f"{runs.label}."
     )
+    if found := baselines(runs):
+        caption += (
+            f" The best constant output: {', '.join(f'{name} {number(value)}' for name, value in found.items())}."
+        )
     write_readable(folder / "tables" / NAME, readable(told), caption)
     with theme():
         save(figure(runs, told), folder / "figures", NAME, f"Study {runs.name}: {runs.label}")

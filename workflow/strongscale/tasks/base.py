@@ -44,6 +44,10 @@ class Task(Part, ABC):
     def constant_loss(self, training: "Batch", validation: "Batch") -> float:
         """The validation loss of the best output that ignores its input, as the training samples would have it."""
 
+    def constant_measures(self, training: "Batch", validation: "Batch") -> dict[str, float]:
+        """What `measures` would tell, in the mean, of an output that ignores its input: the baseline beside the models'."""
+        return {}
+
     def outputs(self, model: "nn.Module", batch: "Batch") -> "Tensor":
         """What the model makes of the samples: (B, ...). Once it hardly differs between inputs, the run has collapsed."""
         outputs: Tensor = model(batch[0])

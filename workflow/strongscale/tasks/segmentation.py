@@ -80,6 +80,17 @@ class Segmentation(MaskTask):
         training_NV, validation_NV = (batch[1].flatten(1).numpy() for batch in (training, validation))
         return loss_of_map(best_map(training_NV), validation_NV)
 
+    def constant_measures(self, training: "Batch", validation: "Batch") -> dict[str, float]:
+        """The Dice of that map's voxels above one half."""
+        import torch
+
+        from strongscale.tasks.masks.constant import best_map
+        from strongscale.tasks.masks.losses import dice_by_nodule, overlap_and_size
+
+        masks, nodules = validation[1], validation[2]
+        answer = torch.from_numpy(best_map(training[1].flatten(1).numpy()) - 0.5).view(masks.shape[1:])
+        return {"dice": float(dice_by_nodule(overlap_and_size(answer.expand(masks.shape), masks), nodules).mean())}
+
     def outputs(self, model: "nn.Module", batch: "Batch") -> "Tensor":
         """Probabilities: logits may go on to differ where no answer does."""
         logits: Tensor = model(batch[0])

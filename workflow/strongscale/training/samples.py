@@ -122,6 +122,7 @@ def make(task: Task, folder: Path, nodules: Path | None = None) -> None:
         suitability.check(model, task.losses, splits["training"], f"task: {task.kind!r}")
         _try_what_else(task, model, splits["validation"])
         constant_loss = float(task.constant_loss(splits["training"], splits["validation"]))
+        constant_measures = task.constant_measures(splits["training"], splits["validation"])
     if not 0 < constant_loss < float("inf"):
         raise PartError(f"task: {task.kind!r}: constant_loss is {constant_loss}; allowed: a number above 0")
     tensors = {
@@ -139,6 +140,7 @@ def make(task: Task, folder: Path, nodules: Path | None = None) -> None:
             **{f"num_{split}": len(batch[0]) for split, batch in splits.items()},
             "null_loss": None,
             "constant_loss": constant_loss,
+            "constant_measures": constant_measures,
         },
     )
     log.info("%d samples for training, %d for validation", *(len(batch[0]) for batch in splits.values()))
