@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 
 from strongscale.common.files import write_json
-from strongscale.common.schema import plain
+from strongscale.common.schema import build, plain
 from strongscale.data import dataset
 from strongscale.distributed.world import World
 from strongscale.models.deepdensity import DeepDensity
@@ -91,12 +91,22 @@ def tiny_dataset(tmp_path_factory):
 
 
 def write_cell(
-    root, dataset_folder, strategy="strong", workers=1, *, name="tiny", seed=1, kind=None, parameters=None, **settings
+    root,
+    dataset_folder,
+    strategy="strong",
+    workers=1,
+    *,
+    name="tiny",
+    seed=1,
+    kind=None,
+    parameters=None,
+    update=None,
+    **settings,
 ):
     """Write the cell.json of a run on a tiny data set, below `root`; the cell's folder."""
     training = {"batch_size": 16, "learning_rate": 0.003, "target": None, "max_epochs": 3, "evaluation_chunk": 4}
     training |= {key: settings.pop(key) for key in list(settings) if key in Training.__dataclass_fields__}
-    entry = StrategyEntry(kind=kind, parameters=parameters or {})
+    entry = build(StrategyEntry, {"kind": kind, "parameters": parameters or {}, "update": update}, "entry")
     strategies = {} if strategy == "sequential" else {strategy: entry}
     model = settings.pop("model", TINY_MODEL)
     study = Study(dataset="tiny", strategies=strategies, model=model, training=Training(**training))

@@ -1,7 +1,7 @@
 """What steps are made of: one network, its samples, the sum of its gradients, an optimizer, a stopwatch."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -87,6 +87,11 @@ class Engine:
             self.flat.fill_gradient(gradients)
         return losses
 
+    def add_up(self, own: Sequence[Tensor], each: int) -> Tensor:
+        """The sum of flat tensors, `each` of every worker, on every rank; `own`: this rank's in order, which are used up."""
+        with self.laps.communicating():
+            return self.reduction.add_up(own, each)
+
     def apply(self, num_samples: int, rate: float, state: State) -> None:
         """weights <- optimizer(weights, gradient / num_samples), where the flat gradient is a sum over so many samples."""
         with self.laps.updating():
@@ -118,6 +123,15 @@ class Engine:
         shards = self.reduction.shards(num_samples)
         for size in {size_of(shards[worker]) for worker in self.workers} - {0}:
             self.reduction.prepare(tuple(tensor[:size] for tensor in self.training))
+        self._prepare_steps(states)
+
+    def prepare_alone(self, sizes: Iterable[int], *states: State) -> None:
+        """Record on a GPU what `take_gradient` of so many samples takes."""
+        for size in sizes:
+            self.reduction.passes.prepare(rows_of(self.training, slice(0, size)), "gradients")
+        self._prepare_steps(states)
+
+    def _prepare_steps(self, states: Iterable[State]) -> None:
         if cuda_graph.is_wanted(self.flat.values.device):
             for state in states:
                 self._recorded(state)

@@ -6,7 +6,7 @@ their gradients in one fixed tree, within a rank and between ranks: the same bit
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -69,6 +69,10 @@ class Reduction(ABC):
     def finish(self) -> Tensor:
         """The sum over all samples of the minibatch, on every rank: the flat gradient."""
 
+    @abstractmethod
+    def add_up(self, own: Sequence[Tensor], each: int) -> Tensor:
+        """The sum of flat tensors, `each` of every worker, on every rank; `own`: this rank's in order, which are used up."""
+
     def statistics(self) -> Statistics | None:
         """Of the minibatch just finished, if they were asked for; a collective call."""
         if not self.measures:
@@ -124,6 +128,14 @@ class FastReduction(Reduction):
             self.flat.gradient.zero_()
         self.world.all_reduce(self.flat.gradient)
         return self.flat.gradient
+
+    def add_up(self, own: Sequence[Tensor], each: int) -> Tensor:
+        """The sum of flat tensors, one all-reduce of the ranks' sums."""
+        total, *others = own
+        for tensor in others:
+            total.add_(tensor)
+        self.world.all_reduce(total)
+        return total
 
 
 @dataclass(kw_only=True)
@@ -185,6 +197,18 @@ class ExactReduction(Reduction):
         nodes.clear()
         return total
 
+    def add_up(self, own: Sequence[Tensor], each: int) -> Tensor:
+        """The sum of flat tensors in a fixed tree of their own, in which each is a leaf."""
+        shares = [slice(each * workers.start, each * workers.stop) for workers in split(self.workers, self.world.size)]
+        leaves: tree.Tree[Tensor] = tree.Tree(each * self.workers, Tensor.add_)
+        for leaf, tensor in enumerate(own, start=shares[self.world.rank].start):
+            leaves.insert((0, leaf), tensor)
+        nodes = [leaves.nodes[key] for key in _in_order(leaves.nodes)]
+        total = nodes[0] if len(nodes) == 1 else torch.empty_like(nodes[0])
+        if self.world.size > 1:
+            tree.add_up(self.world, shares, nodes, total)
+        return total
+
     def _leaves(self, num_samples: int) -> list[slice]:
         """The micro-batches of each worker."""
         return split(self._count(num_samples), self.workers)
@@ -201,7 +225,7 @@ class ExactReduction(Reduction):
         return -(-num_samples // self.microbatch)
 
 
-def _in_order(nodes: dict[tree.Key, Sequence[Tensor]]) -> list[tree.Key]:
+def _in_order(nodes: Iterable[tree.Key]) -> list[tree.Key]:
     return sorted(nodes, key=lambda key: key[1] << key[0])
 
 

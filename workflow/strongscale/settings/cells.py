@@ -289,7 +289,8 @@ class CellSettings:
     @property
     def update_rule(self) -> Update:
         """A new one: the entry's own, or the strategy's, or the usual one."""
-        return copy.copy(self.update or self.create_strategy().update() or Synchronous())
+        asked = self.update or self.create_strategy().update() or Synchronous()
+        return copy.copy(build(Update, asked, "update"))  # type: ignore[type-abstract]
 
     @property
     def parts(self) -> list[type[Part]]:

@@ -1,0 +1,1 @@
+"""What update rules share whose learners hold weights of their own."""
