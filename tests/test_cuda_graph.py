@@ -6,9 +6,12 @@ import logging
 import graph_double
 import pytest
 import torch
+from replica_fixtures import RULES
 
 from strongscale.distributed.world import World
 from strongscale.gradients import cuda_graph
+from strongscale.optimizers.lamb import Lamb
+from strongscale.optimizers.lars import Lars
 from strongscale.strategies.base import Plan, Progress, Strategy
 from strongscale.timing.stopwatch import HostStopwatch
 from strongscale.training import setup
@@ -42,6 +45,28 @@ def test_a_recorded_run_is_the_run_itself_to_the_bit(request, run_cell, strategy
     assert path(recorded.epoch_log.epochs) == path(expected.epoch_log.epochs)
     assert recorded.evaluation.passes._recordings
     assert recorded.update.engine._recordings
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_recorded_learners_go_their_ways_to_the_bit(request, run_cell, name):
+    settings = {"update": RULES[name], "learning_rate": RATE}
+    expected = run_cell(name, 3, name="anew", **settings)
+    request.getfixturevalue("recording")
+    recorded = run_cell(name, 3, name="recorded", **settings)
+    assert path(recorded.epoch_log.epochs) == path(expected.epoch_log.epochs)
+    assert len(recorded.update.engine._recordings) == recorded.update.num_learners
+
+
+@pytest.mark.parametrize("optimizer", [Lars(), Lamb()])
+def test_a_step_by_layers_can_be_recorded(request, caplog, run_cell, optimizer):
+    """It asks for no value: else the step itself would be done, and the log say so."""
+    settings = {"optimizer": optimizer, "learning_rate": RATE}
+    expected = run_cell("strong", 2, name="anew", **settings)
+    request.getfixturevalue("recording")
+    cuda_graph._tell.cache_clear()
+    recorded = run_cell("strong", 2, name="recorded", **settings)
+    assert path(recorded.epoch_log.epochs) == path(expected.epoch_log.epochs)
+    assert "no CUDA graph" not in caplog.text
 
 
 def test_a_rate_that_changes_reaches_a_recorded_step(recording, run_cell):
