@@ -123,12 +123,22 @@ def brings_nothing(study: Study, line: str) -> bool:
     return all(part is None for part in brings) and not strategy.reads_statistics
 
 
+def update_rule(own: Update | None, strategy: Strategy) -> Update:
+    """An entry's own, or the strategy's, or the usual one."""
+    rule: Update = build(Update, own or strategy.update() or Synchronous(), "update")  # type: ignore[type-abstract]
+    return rule
+
+
 def is_sequential_alone(study: Study, line: str) -> bool:
-    """Whether a line of the matrix with one worker is the sequential run: its optimizer, its update rule and its plan."""
+    """Whether a line of the matrix with one worker is the sequential run: its optimizer, its update rule and its plan.
+
+    Plans are looked at in the first epoch and in the last, for some grow.
+    """
     if not brings_nothing(study, line):
         return False
-    plan = first_plan(study.strategy(line), study.training, 1)
-    return plan == first_plan(Strategy(), study.training, 1)
+    strategy, training = study.strategy(line), study.training
+    ends = (0, training.max_epochs - 1)
+    return all(first_plan(strategy, training, 1, end) == first_plan(Strategy(), training, 1, end) for end in ends)
 
 
 def microbatch(study: Study, line: str) -> int:
@@ -289,8 +299,7 @@ class CellSettings:
     @property
     def update_rule(self) -> Update:
         """A new one: the entry's own, or the strategy's, or the usual one."""
-        asked = self.update or self.create_strategy().update() or Synchronous()
-        return copy.copy(build(Update, asked, "update"))  # type: ignore[type-abstract]
+        return copy.copy(update_rule(self.update, self.create_strategy()))
 
     @property
     def parts(self) -> list[type[Part]]:

@@ -17,7 +17,7 @@ def check_workers(strategy: Strategy, training: Training, workers: int, key: str
     return batch
 
 
-def first_plan(strategy: Strategy, training: Training, workers: int) -> Plan:
-    """What a strategy plans for the first step of many samples, at a base rate of 1 where that isn't known yet."""
+def first_plan(strategy: Strategy, training: Training, workers: int, epoch: int = 0) -> Plan:
+    """What a strategy plans for an epoch's first step, of many samples, at a base rate of 1 where that isn't known yet."""
     rate = 1.0 if isinstance(training.learning_rate, str) else training.learning_rate
-    return next_plan(strategy, Plan(training.batch_size, rate), Progress(workers=workers, samples=MANY))
+    return next_plan(strategy, Plan(training.batch_size, rate), Progress(workers=workers, samples=MANY, epoch=epoch))

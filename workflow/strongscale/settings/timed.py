@@ -76,9 +76,10 @@ def minibatches(study: Study, line: str) -> set[tuple[int, int]]:
 
 
 def _minibatches(study: Study, line: str) -> set[tuple[int, int]]:
-    return {
-        (first_plan(study.strategy(line), study.training, workers).batch, workers) for workers in study.workers_of(line)
-    }
+    """Learners of a worker count like workers here, for each has a pass of its own."""
+    strategy = study.strategy(line)
+    each = cells.update_rule(study.strategies[line].update, strategy).learners_each
+    return {(first_plan(strategy, study.training, workers).batch, workers * each) for workers in study.workers_of(line)}
 
 
 def shipped() -> list[str]:

@@ -66,6 +66,11 @@ class Update(Part, ABC):
     room: ClassVar[str] = "strongscale.updates"
     usual: ClassVar[str | None] = "synchronous"
 
+    @property
+    def learners_each(self) -> int:
+        """Into how many passes, one after another, a worker's samples are dealt."""
+        return 1
+
     def begin(self, engine: "Engine") -> None:
         """Take over what steps are made of, with the initial weights in it."""
         self.engine = engine

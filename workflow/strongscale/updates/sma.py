@@ -40,7 +40,7 @@ class Sma(Elastic):
 
     @property
     def learners_each(self) -> int:
-        """The learners of a worker."""
+        """The learners of a worker, each with a pass of its own."""
         return self.learners
 
     def begin(self, engine: "Engine") -> None:

@@ -36,11 +36,6 @@ class Replicated(Update):
     every: Annotated[int, AT_LEAST_1, "steps from one meeting of the learners to the next"] = 1
 
     @property
-    def learners_each(self) -> int:
-        """The learners of a worker."""
-        return 1
-
-    @property
     def num_learners(self) -> int:
         """The learners of all workers."""
         return self.learners_each * self.engine.num_workers
