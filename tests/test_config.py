@@ -152,7 +152,7 @@ def test_keys_that_stand_once_in_their_table_are_fine(tmp_path, text):
 
 
 CELL_MISTAKES = [
-    ("kind", "nope", "kind: no strategy 'nope'; allowed: linear"),
+    ("kind", "nope", "kind: no strategy 'nope'; allowed: adascale"),
     ("kind", "../../x", "kind: no strategy '../../x'"),
     ("seed", 2**70, "seed: .* is not allowed; allowed: a whole number at least 0 and at most"),
     ("workers", 1000, "workers: 1000 workers is not allowed for a minibatch of 16 samples"),

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import torch
 from conftest import launch_spoilt, mpirun, rows
+from emulation_fixtures import emulation, seconds_of, timings
 from replica_fixtures import BATCH, RATE, RULES, STEPS, begun, centres, drawn
 from test_tree import Rank, Threads
 
 from strongscale.common.files import read_json
 from strongscale.distributed.world import World
 from strongscale.recovery.checkpoint import Checkpoint
-from strongscale.settings.config import Checkpoints
+from strongscale.settings.config import NETWORKS, Checkpoints
+from strongscale.timing.steps import read_steps
 from strongscale.training import setup
 from strongscale.training.run import train
 
@@ -111,3 +113,28 @@ def test_a_run_that_died_goes_on_on_other_ranks_with_the_same_bits(make_cell, na
         launch_spoilt(moved, killed_after, ranks)
     assert [attempt["ranks"] for attempt in read_json(moved / "result.json")["history"]] == [1, 2, 3]
     assert hashes(moved) == hashes(calm)
+
+
+# --- what they cost
+
+
+def test_learners_of_a_worker_take_their_passes_one_after_another_on_the_clock(make_cell):
+    """48 of 50 samples in three minibatches, 4 a learner; of the last 2 the first worker's learners have one each."""
+    folder = make_cell("sma", 2, update={"kind": "sma", "learners": 2}, batch_size=8, max_epochs=2)
+    train(folder, World())
+    whole_s, last_s = 2 * timings().step_s(4), 2 * timings().step_s(1)
+    assert seconds_of(folder).compute == pytest.approx(2 * (3 * whole_s + last_s))
+
+
+def test_sums_that_travel_while_workers_compute_cost_no_time(make_cell):
+    """At a gigabit, and steps of seconds: elastic averaging waits for its epochs' losses alone, the mean for itself too."""
+    told = []
+    for name in ("easgd", "local"):
+        folder = make_cell(name, 2, update={"kind": name, "every": 1})
+        train(folder, World())
+        steps = read_steps(folder / "steps.json")
+        told.append(
+            seconds_of(folder).communication - len(steps.epochs) * emulation(NETWORKS["gigabit"]).losses_s(steps)
+        )
+    assert told[0] == pytest.approx(0, abs=1e-12)
+    assert told[1] > 0

@@ -7,8 +7,9 @@ Where gradients are mostly noise the gain is n, the linear rule; where they agre
 1000/n steps, apart from one another, from the gradients of parts of each minibatch.
 
 Simplified: the paper counts progress in gains and shortens the schedule by it; here an epoch stays an epoch. A step's gain is
-that of the steps before it, for plans are made before gradients are known. The paper is about SGD, power 1; for Adam, whose
-steps don't grow with gradients, Qiao et al. (Pollux, 2021) take the gain's root, power 0.5.
+that of the steps before it, for plans are made before gradients are known. The paper is about SGD, power 1; for Adam the
+code beside Pollux (Qiao et al., 2021) takes the gain's root, power 0.5, and that of gradients as Adam scales them. Ours is of
+plain gradients.
 """
 
 from dataclasses import dataclass

@@ -131,7 +131,7 @@ class Strategy(Part):
         return None
 
     def update(self) -> Any:
-        """The `Update` that belongs to this strategy, or what config.yaml would say for it; None: `synchronous`."""
+        """The `Update` that belongs to this strategy, or the name of one of ours; None: `synchronous`."""
         return None
 
 
