@@ -121,8 +121,9 @@ def _against_status(settings: CellSettings, result: Result, epochs: pd.DataFrame
     if result.epochs != settings.training.max_epochs:
         yield f"exhausted after {result.epochs} epochs, but cell.json allows {settings.training.max_epochs}"
     constant_loss = result.constant_loss or math.inf
-    if result.target_loss is not None and last["validation_loss"] <= result.target_loss < constant_loss:
-        yield f"exhausted, but its last loss in epochs.csv, {last['validation_loss']}, reaches the target"
+    lately = last["validation_loss"] if settings.training.stop_at_target else epochs["validation_loss"].min()
+    if result.target_loss is not None and lately <= result.target_loss < constant_loss:
+        yield f"exhausted, but its loss in epochs.csv, {lately}, reaches the target"
 
 
 def _against_target(settings: CellSettings, result: Result, epochs: pd.DataFrame) -> Iterator[str]:
@@ -132,8 +133,10 @@ def _against_target(settings: CellSettings, result: Result, epochs: pd.DataFrame
             if getattr(result, name) is not None:
                 yield f"{name} {getattr(result, name)}, but {result.status}"
         return
-    row = epochs.iloc[-1]
-    if result.target_loss is None or not row["validation_loss"] <= result.target_loss:
+    losses, target = epochs["validation_loss"], -math.inf if result.target_loss is None else result.target_loss
+    goes_on = not settings.training.stop_at_target and (losses <= target).any()
+    row = epochs.iloc[int((losses <= target).argmax()) if goes_on else -1]
+    if not row["validation_loss"] <= target:
         yield f"converged to {result.target_loss}, but the last loss in epochs.csv is {row['validation_loss']}"
     if result.constant_loss is not None and row["validation_loss"] >= result.constant_loss:
         yield f"converged at {row['validation_loss']}, but a constant output has {result.constant_loss}"

@@ -1,7 +1,7 @@
 """When a run reached a loss, read from its epochs: at the end of one, which is what a user waits for, and between two.
 
 A study has one target. Two easier ones stand beside it, at a third and two thirds of the way down to it on the logarithm,
-so that no verdict hangs on one: runs stop at their target, but every easier one lies behind them.
+so that no verdict hangs on one: runs may stop at their target, but every easier one lies behind them.
 """
 
 import math

@@ -9,13 +9,14 @@ import difflib
 import math
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from strongscale.common import parts
 from strongscale.common.errors import UserError, show
 
 T = TypeVar("T")
+LATER = "later"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,18 +82,18 @@ def build(cls: type[T], raw: Any, key: str) -> T:
         raise Mistake(key, raw, f"a table with the keys {_names(cls)}")
     with parts.blamed_on(cls):
         hints = get_type_hints(cls, include_extras=True)
-    known = [field for field in fields(cls) if field.init]  # type: ignore[arg-type]
+    known = [one for one in fields(cls) if one.init]  # type: ignore[arg-type]
     for name in raw:
-        if name not in {field.name for field in known}:
-            near = difflib.get_close_matches(str(name), [field.name for field in known], n=1)
+        if name not in {one.name for one in known}:
+            near = difflib.get_close_matches(str(name), [one.name for one in known], n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise UserError(f"{_join(key, name)}: unknown key; allowed: {_names(cls)}{hint}")
     values = {}
-    for field in known:
-        if field.name in raw:
-            values[field.name] = _convert(hints[field.name], raw[field.name], _join(key, field.name))
-        elif field.default is MISSING and field.default_factory is MISSING:
-            raise UserError(f"{_join(key, field.name)}: missing; needed: {describe(hints[field.name])}")
+    for one in known:
+        if one.name in raw:
+            values[one.name] = _convert(hints[one.name], raw[one.name], _join(key, one.name))
+        elif one.default is MISSING and one.default_factory is MISSING:
+            raise UserError(f"{_join(key, one.name)}: missing; needed: {describe(hints[one.name])}")
     try:
         with parts.blamed_on(cls):
             return cls(**values)
@@ -117,16 +118,28 @@ def _build_part(base: Any, raw: Any, key: str) -> Any:
     return build(found, {name: value for name, value in table.items() if name != "kind"}, key)
 
 
+def later(default: Any) -> Any:
+    """The default of a field that earlier versions had none of.
+
+    `plain` leaves it out while it has that: what was made before is then still what the settings ask for.
+    """
+    return field(default=default, metadata={LATER: True})
+
+
 def plain(value: Any) -> Any:
     """The inverse of `build`: only dicts, lists, strings, numbers, booleans and None."""
     if is_dataclass(value) and not isinstance(value, type):
         kind = {"kind": value.kind} if isinstance(value, parts.Part) else {}
-        return kind | {field.name: plain(getattr(value, field.name)) for field in fields(value) if field.init}
+        return kind | {one.name: plain(getattr(value, one.name)) for one in fields(value) if _is_told(one, value)}
     if isinstance(value, Mapping):
         return {str(name): plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return value
+
+
+def _is_told(one: Field[Any], value: Any) -> bool:
+    return one.init and not (LATER in one.metadata and getattr(value, one.name) == one.default)
 
 
 def split(hint: Any) -> tuple[Any, list[Between | NonEmpty], str]:
@@ -138,11 +151,11 @@ def split(hint: Any) -> tuple[Any, list[Between | NonEmpty], str]:
     return inner, rules, next((extra for extra in extras if isinstance(extra, str)), "")
 
 
-def default_of(field: Field[Any]) -> Any:
+def default_of(one: Field[Any]) -> Any:
     """What a field is where it is left out, as `plain` writes it; `MISSING` where it is needed."""
-    if field.default_factory is not MISSING:
-        return plain(field.default_factory())
-    return field.default if field.default is MISSING else plain(field.default)
+    if one.default_factory is not MISSING:
+        return plain(one.default_factory())
+    return one.default if one.default is MISSING else plain(one.default)
 
 
 def describe(hint: Any) -> str:
@@ -248,7 +261,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _names(cls: Any) -> str:
-    return ", ".join(field.name for field in fields(cls) if field.init) or "(none)"
+    return ", ".join(one.name for one in fields(cls) if one.init) or "(none)"
 
 
 def _join(key: str, name: Any) -> str:

@@ -14,7 +14,6 @@ from strongscale.common.parts import Part
 from strongscale.common.schema import SEED, WORKERS, build, plain
 from strongscale.models.base import Model
 from strongscale.optimizers.base import Optimizer
-from strongscale.schedules.constant import Constant
 from strongscale.settings.config import (
     SEQUENTIAL,
     Checkpoints,
@@ -327,8 +326,6 @@ class CellSettings:
             del raw["training"]["all_reduce"]
         if not self.training.warmup_steps:  # so runs of earlier versions, which knew none, stay the same
             del raw["training"]["warmup_steps"]
-        if isinstance(self.training.schedule, Constant):
-            del raw["training"]["schedule"]
         return raw
 
 

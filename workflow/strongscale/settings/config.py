@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from strongscale.common.errors import UserError
 from strongscale.common.parts import Part, find
-from strongscale.common.schema import AT_LEAST_0, AT_LEAST_1, POSITIVE, SEED, WORKERS, Between, NonEmpty, build
+from strongscale.common.schema import AT_LEAST_0, AT_LEAST_1, POSITIVE, SEED, WORKERS, Between, NonEmpty, build, later
 from strongscale.models.base import Model
 from strongscale.models.deepdensity import DeepDensity
 from strongscale.optimizers.adam import Adam
@@ -74,7 +74,7 @@ class Training:
     schedule: Annotated[
         Schedule,
         "by what the planned learning rate is multiplied, the same in all steps of an epoch and with every strategy",
-    ] = field(default_factory=Constant)
+    ] = later(Constant())
     optimizer: Annotated[Optimizer, "how a gradient changes weights"] = field(default_factory=Adam)
     target: Annotated[
         Annotated[float, POSITIVE] | SequentialEpochs | None,
@@ -82,8 +82,9 @@ class Training:
     ] = 0.0016384
     stop_at_target: Annotated[
         bool,
-        "false: runs go on to their last epoch; when they first reached the target is what counts as their time to it",
-    ] = True
+        "false: runs go on to their last epoch; their time to the target is when they were first at it, unless they broke down "
+        "later",
+    ] = later(True)
     max_epochs: Annotated[int, AT_LEAST_1, "a run that hasn't reached the target by then is exhausted"] = 400
     collapse: Annotated[Collapse, "when a run counts as collapsed"] = field(default_factory=Collapse)
     reduction: Annotated[Literal["fast", "exact"], "exact: the same bits for every number of workers and ranks"] = (

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from strongscale.common.errors import UserError
-from strongscale.common.schema import AT_LEAST_0, AT_LEAST_1, POSITIVE, SEED, Between, NonEmpty
+from strongscale.common.schema import AT_LEAST_0, AT_LEAST_1, POSITIVE, SEED, Between, NonEmpty, later
 
 WHOLE = "all"  # the name of the one subset of a folder that has none
 
@@ -49,10 +49,10 @@ class Cubes:
     )
     padding: Annotated[
         Literal["air", "nearest"], "what lies beyond a scan's border: air, or what lies nearest in the scan"
-    ] = "air"
+    ] = later("air")
     masks: Annotated[
         bool, "cut the nodules' masks too, from masks/<seriesuid>.nii.gz in the scans' folder: for task: segmentation"
-    ] = False
+    ] = later(False)
     minimum_readers: Annotated[
         Literal[1, 3], "readers who must agree: 3 takes annotations.csv, 1 annotations_excluded.csv too"
     ] = 1

@@ -37,6 +37,7 @@ def own_part(study: Study, line: str) -> Study:
         warmup_steps=0,
         schedule=Constant(),
         target=None,
+        stop_at_target=True,
         max_epochs=1,
         reduction="fast",
         all_reduce="auto",

@@ -49,7 +49,7 @@ def rate_file(study: Study, cell: cells.Cell) -> str:
 
 def own_part(study: Study) -> Study:
     """What the search depends on: neither on the matrix, nor on the target, nor on how the study's runs end."""
-    training = replace(study.training, target=None, max_epochs=1)
+    training = replace(study.training, target=None, stop_at_target=True, max_epochs=1)
     return replace(cells.own_part(replace(study, training=training), SEQUENTIAL), tuning=study.tuning)
 
 
