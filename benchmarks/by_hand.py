@@ -112,27 +112,23 @@ class ByHand:
         return folder / "dataset.json"
 
     def _cut(self, settings: Dataset, folder: Path) -> None:
-        scans, rows = folder / "scans", [folder / "cubes" / f"{name}.csv" for name in settings.subset_names]
+        rows = [folder / "cubes" / f"{name}.csv" for name in settings.subset_names]
         cores = os.cpu_count() or 1
-        phantom = _json(settings.phantom)
-        self.stage(
-            "data.phantom", "annotations", "--settings", phantom, "--output", scans, makes=scans / "annotations.csv"
-        )
-
-        if settings.cubes.masks:
-            masks = scans / "masks"
-            self.stage("data.phantom", "masks", "--settings", phantom, "--output", masks, makes=masks)
-
-        def render(subset: str) -> None:
-            path = scans / subset
-            self.stage("data.phantom", "scans", "--settings", phantom, "--subset", subset, "--output", path, makes=path)
+        scans = Path(settings.folder).absolute() if settings.folder else folder / "scans"
+        if settings.phantom:
+            self._render(settings, scans, cores)
+        elif settings.download:
+            names = [*settings.subset_names, "annotations.csv"] if settings.download == "luna16" else ["lidc"]
+            names += ["annotations_excluded.csv"] if settings.cubes.minimum_readers == 1 else []
+            for name in names:
+                marker = folder / "download" / f"{name}.json"
+                self.stage("data.download", "--folder", scans, "--item", name, "--marker", marker, makes=marker)
 
         def cut(path: Path) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             source = ("--settings", _json(settings.cubes), "--scans", scans, "--subset", path.stem, "--part", "0/1")
             self.stage("data.cubes", *source, "--cubes", path.with_suffix(".npy"), "--rows", path, makes=path)
 
-        self.each(render, settings.subset_names, cores)
         self.each(cut, rows, cores)
         ledger = folder / "ledger.csv"
         whole = _json(settings)
@@ -141,6 +137,22 @@ class ByHand:
         )
         told = ("--ledger", ledger, "--tolerated", settings.tolerated_losses, "--parts", *rows)
         self.stage("data.dataset", "--settings", whole, *told, "--output", folder)
+
+    def _render(self, settings: Dataset, scans: Path, cores: int) -> None:
+        """Artificial scans, with their masks where these are asked for."""
+        phantom = _json(settings.phantom)
+        self.stage(
+            "data.phantom", "annotations", "--settings", phantom, "--output", scans, makes=scans / "annotations.csv"
+        )
+        if settings.cubes.masks:
+            masks = scans / "masks"
+            self.stage("data.phantom", "masks", "--settings", phantom, "--output", masks, makes=masks)
+
+        def render(subset: str) -> None:
+            path = scans / subset
+            self.stage("data.phantom", "scans", "--settings", phantom, "--subset", subset, "--output", path, makes=path)
+
+        self.each(render, settings.subset_names, cores)
 
     def timings(self) -> list[Path]:
         """The timings of all lines, measured where they aren't there: before anything else uses the device."""
@@ -190,7 +202,7 @@ class ByHand:
 
     def analyse(self) -> None:
         """The clock, tables, claims, figures, other machines; where one fails the others are made nevertheless."""
-        figures = ("figure2", "figure3", "figure4", "figure5", "efficiency", "edge", "parts", "pareto")
+        figures = ("figure2", "figure3", "figure4", "figure5", "losses", "efficiency", "edge", "parts", "pareto")
         plain_stages = ("analysis.tables", "verdicts.claims", "analysis.machines", "analysis.speedup")
         stages: dict[str, tuple[object, ...]] = {"analysis.cell_clocks": ("--output", self.folder / "clock.json")}
         stages |= dict.fromkeys(plain_stages, ()) | {"analysis.figures": figures}

@@ -297,10 +297,12 @@ def _result(settings: CellSettings, outcome: Outcome) -> dict[str, object]:
     finite = [value for value in outcome.losses if math.isfinite(value)]
     time_s = epochs * outcome.epoch_s
     reached = outcome.status == "converged"
+    target = settings.training.target
+    first = next((n for n, value in enumerate(outcome.losses, 1) if target and value <= target), epochs)
     seconds: dict[str, object] = {}
     if settings.clock == "wall":
-        parts = _parts(time_s)
-        seconds = {"time_s": parts.pop("time_s"), "time_to_target_s": time_s if reached else None, "parts": parts}
+        parts, reached_s = _parts(time_s), _parts(first * outcome.epoch_s)["time_s"]
+        seconds = {"time_s": parts.pop("time_s"), "time_to_target_s": reached_s if reached else None, "parts": parts}
     return seconds | {
         "study": settings.study,
         "strategy": settings.strategy,
@@ -311,8 +313,8 @@ def _result(settings: CellSettings, outcome: Outcome) -> dict[str, object]:
         "clock": settings.clock,
         "trajectory": Cell(settings.study, settings.strategy, settings.workers, settings.seed).folder,
         "target_loss": settings.training.target,
-        "epochs_to_target": epochs if reached else None,
-        "samples_to_target": epochs * NUM_TRAINING if reached else None,
+        "epochs_to_target": first if reached else None,
+        "samples_to_target": first * NUM_TRAINING if reached else None,
         "epochs": epochs,
         "best_validation_loss": min(finite) if finite else None,
         "final_validation_loss": outcome.losses[-1] if math.isfinite(outcome.losses[-1]) else None,

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from strongscale.analysis.load import load
 from strongscale.common.errors import UserError
+from strongscale.settings.cells import Cell
 
 CELL = "cells/strong/02workers/seed1"
 SEQUENTIAL = "cells/sequential/01workers/seed1"
@@ -154,7 +155,7 @@ def test_a_run_that_reached_its_target_is_not_exhausted(tmp_path):
     folder = write_study(tmp_path, paper_study(**changes), exhausted)
     set_epoch(folder / SEQUENTIAL / "epochs.csv", -1, "validation_loss", 0.0055)
     edit(folder / SEQUENTIAL / "result.json", final_validation_loss=0.0055, best_validation_loss=0.0055)
-    refuse(folder, "exhausted, but its last loss in epochs.csv, 0.0055, reaches the target")
+    refuse(folder, "exhausted, but its loss in epochs.csv, 0.0055, reaches the target")
 
 
 @pytest.mark.parametrize(
@@ -333,3 +334,33 @@ def test_one_wrong_place_in_epochs_is_refused_or_can_be_so(sound, before, row, c
             assert (np.diff(epochs["time_s"], prepend=0) > 0).all()
     finally:
         path.write_bytes(kept)
+
+
+def goes_on(cell):
+    """A run that is at its target halfway, and ends above it."""
+    outcome = as_in_the_paper(cell)
+    return replace(outcome, losses=(*outcome.losses, *[1.2 * outcome.losses[-1]] * len(outcome.losses)))
+
+
+GOING_ON = replace(STUDY, training=replace(STUDY.training, stop_at_target=False, max_epochs=40))
+
+
+def test_the_time_to_the_target_of_a_run_that_went_on_is_when_it_was_first_there(tmp_path):
+    assert as_in_the_paper(Cell("small", "strong", 2, 1)).losses[19] == pytest.approx(0.98 * GOING_ON.training.target)
+    for run in load(write_study(tmp_path, GOING_ON, goes_on)).matrix:
+        assert (run.result.epochs, run.result.epochs_to_target) == (40, 20)
+        assert run.result.time_to_target_s == pytest.approx(run.result.time_s / 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"epochs_to_target": 40}, "epochs_to_target 40, but epochs.csv says 20"),
+        ({"status": "exhausted"}, "exhausted, but its loss in epochs.csv"),
+    ],
+)
+def test_a_run_that_went_on_and_tells_another_arrival_than_its_epochs_is_refused(tmp_path, changes, words):
+    folder = write_study(tmp_path, GOING_ON, goes_on)
+    edit(folder / CELL / "result.json", **changes)
+    with pytest.raises(UserError, match=words):
+        load(folder)

@@ -64,6 +64,16 @@ def test_each_figure_of_losses_shows_what_ignoring_the_input_costs(three_seeds, 
     assert len(dotted) == 2
 
 
+def test_losses_by_epoch_have_a_panel_for_each_strategy_with_both_losses(three_seeds):
+    runs = load(three_seeds)
+    with theme():
+        panels = FIGURE_OF_RUNS["losses"](runs).axes
+    assert [panel.get_title() for panel in panels if panel.get_title()] == list(runs.study.strategies)
+    strong = next(panel for panel in panels if panel.get_title() == "strong")
+    num_runs = sum(len(runs.of("strong", workers)) for workers in runs.workers("strong"))
+    assert [line.get_linestyle() for line in strong.lines].count(":") == num_runs
+
+
 def test_a_missing_figure_says_what_is_missing(tmp_path):
     folder = write_study(tmp_path, paper_study(strategies={"strong": {}}, workers=[1, 2]))
     main(["figure3", "--study", str(folder)])

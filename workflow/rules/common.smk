@@ -47,6 +47,7 @@ FIGURES = {
     "figure3": "3: warm-up",
     "figure4": "4: strong scaling",
     "figure5": "5: weak scaling",
+    "losses": "Losses by epoch",
     "efficiency": "Efficiency",
     "edge": "The learning rate's edge",
     "parts": "Where the time goes",

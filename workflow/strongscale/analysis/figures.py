@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from strongscale.analysis.curve_figures import edge_figure, strong_figure, warmup_figure, weak_figure
 from strongscale.analysis.decisions import pareto_figure
 from strongscale.analysis.load import load, read_study
+from strongscale.analysis.loss_figure import losses_figure
 from strongscale.analysis.nodule_figure import nodule_figure
 from strongscale.analysis.runs import StudyRuns
 from strongscale.analysis.scaling_figures import efficiency_figure, parts_figure, time_figure
@@ -20,6 +21,7 @@ FIGURE_OF_RUNS: dict[str, Callable[[StudyRuns], Figure]] = {
     "figure3": warmup_figure,
     "figure4": strong_figure,
     "figure5": weak_figure,
+    "losses": losses_figure,
     "efficiency": efficiency_figure,
     "edge": edge_figure,
     "parts": parts_figure,

@@ -116,6 +116,10 @@ class Dataset:
             raise UserError("download: needs a folder to put the scans into; set folder too")
         if self.download == "luna16" and (self.subsets is None or max(self.subsets) > 9):
             raise UserError("subsets: LUNA16 has subset0 to subset9; allowed with download: numbers from 0 to 9")
+        if self.download == "luna16" and self.cubes.masks:
+            raise UserError(
+                "cubes.masks: true is not allowed with download: luna16, which has no masks; allowed: false"
+            )
         if self.download == "lidc":
             self._refuse_beyond_lidc()
 

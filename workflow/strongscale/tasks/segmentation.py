@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from strongscale.tasks.base import Batch
 
 
+LEAST_VOXELS = 2
+
+
 @dataclass(frozen=True)
 class Segmentation(MaskTask):
     """Samples are images (B, 1, ...) in [0, 1], their masks (B, 1, ...) and the numbers of their nodules (B,)."""
@@ -33,6 +36,11 @@ class Segmentation(MaskTask):
             raise UserError(
                 f"levels: {self.levels} is not allowed for cubes of {voxels} voxels a side; allowed: as many as leave whole "
                 f"numbers, so that 2^(levels - 1) divides {voxels}"
+            )
+        if voxels // 2 ** (self.levels - 1) < LEAST_VOXELS:
+            raise UserError(
+                f"levels: {self.levels} is not allowed for cubes of {voxels} voxels a side; allowed: as many as leave the last "
+                f"{LEAST_VOXELS} voxels a side, or it has nothing to normalise over"
             )
 
     def samples_of(
