@@ -70,8 +70,9 @@ def test_losses_by_epoch_have_a_panel_for_each_strategy_with_both_losses(three_s
         panels = FIGURE_OF_RUNS["losses"](runs).axes
     assert [panel.get_title() for panel in panels if panel.get_title()] == list(runs.study.strategies)
     strong = next(panel for panel in panels if panel.get_title() == "strong")
-    num_runs = sum(len(runs.of("strong", workers)) for workers in runs.workers("strong"))
-    assert [line.get_linestyle() for line in strong.lines].count(":") == num_runs
+    dashes = [line.get_linestyle() for line in strong.lines]
+    assert dashes.count(":") == len(runs.workers("strong"))
+    assert dashes.count("-") == sum(len(runs.of("strong", workers)) for workers in runs.workers("strong"))
 
 
 def test_a_missing_figure_says_what_is_missing(tmp_path):

@@ -15,7 +15,7 @@ MOST = 1.5  # times the loss of the best constant output: what lies above says l
 
 
 def losses_figure(runs: StudyRuns) -> Figure:
-    """A panel a strategy, a colour a number of workers; the first seed opaque, the others faint."""
+    """A panel a strategy, a colour a number of workers; the first seed with both losses, of the others validation, faint."""
     strategies = list(runs.study.strategies)
     num_rows = math.ceil(len(strategies) / COLUMNS)
     figure = new_figure(1.2 + 2.9 * num_rows)
@@ -30,8 +30,9 @@ def losses_figure(runs: StudyRuns) -> Figure:
         panel.xaxis.get_major_locator().set_params(integer=True)
     for panel in grid.flat[len(strategies) :]:
         panel.set_axis_off()
-    for panel in grid[-1]:
+    for panel in list(grid.flat)[: len(strategies)][-COLUMNS:]:  # the lowest of each column
         panel.set_xlabel("epoch")
+        panel.tick_params(labelbottom=True)
     for panel in grid[:, 0]:
         panel.set_ylabel("loss")
     _limit(grid.flat[0], runs)
@@ -41,7 +42,8 @@ def losses_figure(runs: StudyRuns) -> Figure:
 
 def _draw(axes: Axes, runs: StudyRuns, run: Run, look: Look, *, is_first: bool) -> None:
     epochs = runs.epochs_of(run)
-    for column, dashes in (("validation_loss", "-"), ("training_loss", ":")):
+    shown = {"validation_loss": "-", "training_loss": ":"} if is_first else {"validation_loss": "-"}
+    for column, dashes in shown.items():
         losses = epochs[column].where(np.isfinite(epochs[column]))
         axes.plot(epochs["epoch"], losses, dashes, color=look.color, linewidth=1.2, alpha=1.0 if is_first else 0.25)
 
@@ -72,5 +74,5 @@ def _explain(figure: Figure, of_workers: dict[int, Look], runs: StudyRuns) -> No
     handles += [Line2D([], [], color=GREY, linestyle="--", label="target")]
     if runs.constant_loss is not None:
         handles += [Line2D([], [], color="black", linestyle=(0, (1, 3)), label="the best constant output")]
-    title = "workers (faint: other seeds)" if len(runs.study.all_seeds) > 1 else "workers"
+    title = "workers (faint: validation, other seeds)" if len(runs.study.all_seeds) > 1 else "workers"
     figure.legend(handles=handles, loc="outside upper center", ncols=5, title=title)
