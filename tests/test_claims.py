@@ -82,15 +82,15 @@ def dimly(cell):
 @pytest.mark.parametrize(
     ("number", "script", "words"),
     [
-        (1, instead("strong", collapsed, 8), "8 workers seed 1 (diverged (collapsed))"),
+        (1, instead("strong", collapsed, 8), "8 workers seeds 1 to 12 (diverged (collapsed))"),
         (2, instead("strong", other_path, 4), "outside: 4 workers seed 1"),
-        (3, instead("weak", collapsed, 4), "4 workers seed 1 (diverged (collapsed))"),
+        (3, instead("weak", collapsed, 4), "4 workers seeds 1 to 12 (diverged (collapsed))"),
         (3, instead("weak", quickly, 8), "times as long as at 8; below 2 times"),
-        (4, instead("linear", converged, 2), "2 workers seed 1 (converged)"),
-        (5, instead("warmup", collapsed, 4), "4 workers seed 1 (diverged (collapsed))"),
-        (5, instead("warmup", converged, 8), "8 workers seed 1 (converged)"),
+        (4, instead("linear", converged, 2), "2 workers seeds 1 to 12 (converged)"),
+        (5, instead("warmup", collapsed, 4), "4 workers seeds 1 to 12 (diverged (collapsed))"),
+        (5, instead("warmup", converged, 8), "8 workers seeds 1 to 12 (converged)"),
         (5, instead("warmup10", converged, 8), "10 epochs of warm-up"),
-        (6, instead("warmup", dimly, 8), "elsewhere ended 8 workers seed 1"),
+        (6, instead("warmup", dimly, 8), "elsewhere ended 8 workers seeds 1 to 12"),
         (7, instead("weak", quickly, 2), "weak at 2 workers takes 0.000"),
         (7, instead("strong", collapsed, 2), "weak at 2 workers takes longer than strong in 0, less in 12 of 12 seeds"),
         (8, instead("weak", quickly, 4), "weak at 4 workers takes"),
@@ -109,7 +109,7 @@ def test_a_run_that_was_ended_for_having_collapsed_might_have_become_infinite(tm
     changes = {"strategies": {"warmup": {}}, "workers": [1, 8, 32], "edge": {}}
     stopped = verdict_of(tmp_path / "stopped", 6, script, **changes)
     assert stopped.outcome(0.05) == UNDECIDED
-    assert "not so 32 workers seed 1 (diverged (collapsed))" in stopped.reason
+    assert "not so 32 workers seeds 1 to 12 (diverged (collapsed))" in stopped.reason
     to_the_end = FIXED_TARGET | {"collapse": {"stop": False}}
     assert outcome_of(tmp_path / "end", 6, script, training=to_the_end, **changes) == CONTRADICTED
 
@@ -120,7 +120,7 @@ def test_a_run_that_was_stopped_first_leaves_a_claim_open(tmp_path, number):
     verdict = verdict_of(tmp_path, number, instead(line, exhausted, 4))
     assert verdict.outcome(0.05) == UNDECIDED
     assert "stopped first, which leaves open whether later they would have" in verdict.reason
-    assert "4 workers seed 1 (exhausted at 80 epochs, so it takes more than" in verdict.reason
+    assert "4 workers seeds 1 to 12 (exhausted at 80 epochs, so it takes more than" in verdict.reason
 
 
 def test_one_seed_of_twelve_does_not_turn_a_verdict_round(tmp_path):
@@ -298,8 +298,8 @@ def slow(outcome):
         (slow(converged), converged, CONTRADICTED, "weak at 4 workers takes 0.5"),
         (converged, exhausted_soon, UNDECIDED, "not all have a ratio"),
         (converged, collapsed, SUPPORTED, "longer than warmup in 12, less in 0 of 12 seeds"),
-        ([converged, collapsed, collapsed], slow(converged), UNDECIDED, "doesn't converge: 4 workers seed 2"),
-        (collapsed, converged, UNDECIDED, "doesn't converge: 4 workers seed 1 (diverged (collapsed)), "),
+        ([converged, collapsed, collapsed], slow(converged), UNDECIDED, "doesn't converge: 4 workers seeds 2,"),
+        (collapsed, converged, UNDECIDED, "doesn't converge: 4 workers seeds 1 to 12 (diverged (collapsed))"),
     ],
 )
 def test_warmup_beats_weak_where_it_converges(tmp_path, warmup, weak, outcome, words):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from strongscale.analysis import edge, rates
-from strongscale.analysis.runs import EXHAUSTED, Run, StudyRuns, in_words
+from strongscale.analysis.runs import EXHAUSTED, Run, StudyRuns, in_words, seeds_in_words
 from strongscale.common.output import number
 from strongscale.settings.cells import seeks_edge
 
@@ -18,7 +18,10 @@ def _learnt_nothing(runs: StudyRuns) -> str | None:
     found = {run.cell: run for run in runs.matrix if run.result.status == EXHAUSTED and not run.result.beats_constant}
     if not found:
         return None
-    which = "; ".join(str(cell) for cell in found)
+    entries: dict[tuple[str, int], list[int]] = {}
+    for cell in found:
+        entries.setdefault((cell.strategy, cell.workers), []).append(cell.seed)
+    which = "; ".join(f"{line}, {n} workers, {seeds_in_words(seeds)}" for (line, n), seeds in entries.items())
     losses = sorted({run.result.constant_loss for run in found.values() if run.result.constant_loss is not None})
     return (
         f"Learnt less than the best constant output, whose validation loss is {in_words(map(number, losses))}: {which}."

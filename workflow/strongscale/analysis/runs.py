@@ -324,3 +324,12 @@ def in_words(items: Iterable[object]) -> str:
     if len(texts) < 2:
         return "".join(texts)
     return f"{', '.join(texts[:-1])} and {texts[-1]}"
+
+
+def seeds_in_words(seeds: Iterable[int]) -> str:
+    """`seed 3`, `seeds 1, 4 and 5`, and of four or more in a row the first and the last."""
+    ordered = sorted(set(seeds))
+    if len(ordered) == 1:
+        return f"seed {ordered[0]}"
+    is_row = len(ordered) > 3 and ordered[-1] - ordered[0] == len(ordered) - 1
+    return f"seeds {ordered[0]} to {ordered[-1]}" if is_row else f"seeds {in_words(ordered)}"

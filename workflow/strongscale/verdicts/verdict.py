@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from strongscale.analysis.ratios import in_words as ratio_in_words
-from strongscale.analysis.runs import CONVERGED, DIVERGED, EXHAUSTED, Run, in_words
+from strongscale.analysis.runs import CONVERGED, DIVERGED, EXHAUSTED, Run, in_words, seeds_in_words
 from strongscale.common.output import number
 from strongscale.inference import outcome, shares
 from strongscale.inference.contrast import Contrast
@@ -146,13 +146,20 @@ def _share_in_words(runs: Sequence[Run], *, reach: bool) -> str:
 
 
 def named(runs: Iterable[Run]) -> list[str]:
-    """Runs by workers and seed, with how they ended, and where they were stopped, after how long."""
-    return [f"{run.workers} workers seed {run.seed} ({_ended(run)})" for run in runs]
+    """Runs by workers and seeds, with how they ended, and where they were stopped, after how long: alike ones together."""
+    alike: dict[tuple[int, str], list[Run]] = {}
+    for run in runs:
+        alike.setdefault((run.workers, run.result.outcome), []).append(run)
+    return [
+        f"{workers} workers {seeds_in_words(run.seed for run in found)} ({outcome}{_at_least(found)})"
+        for (workers, outcome), found in alike.items()
+    ]
 
 
-def _ended(run: Run) -> str:
-    since = f", so it takes more than {number(run.result.time_s)} s" if run.result.status == EXHAUSTED else ""
-    return f"{run.result.outcome}{since}"
+def _at_least(runs: Sequence[Run]) -> str:
+    """What runs say that were stopped first: none of them arrives sooner."""
+    times_s = [run.result.time_s for run in runs if run.result.status == EXHAUSTED]
+    return f", so it takes more than {number(min(times_s))} s" if times_s else ""
 
 
 def counts(runs: Iterable[Run]) -> str:
@@ -165,8 +172,7 @@ def looked_at(runs: Sequence[Run]) -> str:
     if not runs:
         return "no runs"
     strategies = in_words(dict.fromkeys(run.stands_as for run in runs))
-    seeds = sorted({run.seed for run in runs})
-    seeds_in_words = f"{'seeds' if len(seeds) > 1 else 'seed'} {in_words(seeds)}"
+    seeds = {run.seed for run in runs}
     trained = len({run.cell for run in runs})
     shared = f" that share {trained} trajector{'y' if trained == 1 else 'ies'}" if trained < len(runs) else ""
-    return f"{strategies} at {counts(runs)} workers, {seeds_in_words}: {len(runs)} runs{shared}"
+    return f"{strategies} at {counts(runs)} workers, {seeds_in_words(seeds)}: {len(runs)} runs{shared}"
