@@ -13,11 +13,9 @@ from strongscale.common.errors import UserError
 from strongscale.common.schema import build, plain
 from strongscale.models.base import Model
 from strongscale.recovery.finished import read_settings
-from strongscale.schedules.step import Step
 from strongscale.settings import cells
-from strongscale.settings.config import Study, Training
+from strongscale.settings.config import Study
 from strongscale.settings.config_file import parse, refuse_repeated_keys
-from strongscale.settings.datasets import Cubes
 
 ROOT = Path(__file__).parents[1]
 RAW = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -390,12 +388,3 @@ def test_a_rate_of_its_own_is_no_part_of_what_seconds_are_made_of():
 def test_a_rate_of_the_edge_that_is_the_studys_own_is_not_run_twice():
     raw = changed("studies.paper.edge.rates", [0.00105, 0.0021])
     assert [cell.strategy for cell in cells.rate_cells("paper", parse(raw).studies["paper"])] == ["rate_0.0021"]
-
-
-def test_settings_that_came_later_leave_the_identity_of_earlier_runs_as_it_was():
-    assert {"schedule", "stop_at_target"}.isdisjoint(plain(Training()))
-    assert {"padding", "masks"}.isdisjoint(plain(Cubes()))
-    later = Training(schedule=Step(), stop_at_target=False)
-    assert {"schedule", "stop_at_target"} < set(plain(later))
-    assert build(Training, plain(later), "training") == later
-    assert build(Training, plain(Training()), "training") == Training()

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from strongscale.common.errors import UserError
 from strongscale.common.files import read_json
-from strongscale.data.dataset import digest
+from strongscale.data.dataset import digest, read_masks
 from strongscale.data.tables import read_array, read_table
 
 
@@ -27,10 +27,11 @@ class MaskedCubes:
 
 def load_masked(folder: Path) -> MaskedCubes:
     """Load a data set with its masks, and check that it is the one its dataset.json describes."""
-    if not (folder / "masks.npy").exists():
+    masks_NDHW = read_masks(folder)
+    if masks_NDHW is None:
         raise UserError(f"{folder}: a data set without masks; set cubes.masks: true for it and run again")
     manifest = read_table(folder / "manifest.csv")
-    cubes_NDHW, masks_NDHW = read_array(folder / "cubes.npy"), read_array(folder / "masks.npy")
+    cubes_NDHW = read_array(folder / "cubes.npy")
     found = digest(cubes_NDHW, manifest["split"].to_numpy(dtype=str), masks_NDHW)
     if found != read_json(folder / "dataset.json")["hash"]:
         raise UserError(f"{folder}: cubes, masks or split aren't those of dataset.json; remove it and run again")
