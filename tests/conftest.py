@@ -176,6 +176,18 @@ def mpirun(ranks, module, *arguments, timeout=120):
     return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=timeout)
 
 
+def dying_after(epochs):
+    """Code for `launch_spoilt`: the run is interrupted when it has done so many epochs."""
+    return f"""
+        from strongscale.training import stopping
+        judge = stopping.judge
+        def until(training, validation, **others):
+            if len(validation) == {epochs}: raise KeyboardInterrupt
+            return judge(training, validation, **others)
+        stopping.judge = until
+    """
+
+
 def launch_spoilt(folder, code, ranks=2):
     """Launch a run whose processes run this code first, and know their `rank`; the finished process."""
     code = (

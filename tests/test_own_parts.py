@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import launch_spoilt, write_cell
+from conftest import dying_after, launch_spoilt, write_cell
 from emulation_fixtures import seconds_of, timings
 from own_parts_fixtures import ADDING_UP, DENSE, LINES, SIGNS, cell_of, trained
 
@@ -99,15 +99,7 @@ def test_workers_of_their_own_go_on_on_other_ranks(own, tmp_path, make_cell):
     calm, moved = (make_cell("local", 3, name=name, checkpoints=every, **settings) for name in ("calm", "moved"))
     whole = trained(calm)
     for ranks, epochs in ((1, 1), (2, 2), (3, 3)):
-        trainer_code = f"""
-            from strongscale.training import stopping
-            judge = stopping.judge
-            def until(training, validation, **others):
-                if len(validation) == {epochs} < 3: raise KeyboardInterrupt
-                return judge(training, validation, **others)
-            stopping.judge = until
-        """
-        launch_spoilt(moved, trainer_code, ranks)
+        launch_spoilt(moved, dying_after(epochs) if epochs < 3 else "", ranks)
     result = read_json(moved / "result.json")
     assert [attempt["ranks"] for attempt in result["history"]] == [1, 2, 3]
     assert result["final_validation_loss"] == pytest.approx(whole["final_validation_loss"], rel=1e-5)

@@ -1,7 +1,7 @@
 """A U-Net in exact mode: one digest, however its work is shared out, and after a death too."""
 
 import pytest
-from conftest import launch_spoilt, mpirun, rows, write_cell
+from conftest import dying_after, launch_spoilt, mpirun, rows, write_cell
 from masked_fixtures import make_samples, write_masked
 
 from strongscale.common.files import read_json
@@ -62,14 +62,6 @@ def test_a_death_and_a_restart_on_other_ranks_change_no_bit(make):
     calm, moved = (make(4, name, checkpoints=Checkpoints(every_epochs=1)) for name in ("calm", "moved"))
     train(calm, World())
     for ranks, epochs in ((1, 1), (4, 2), (2, 3)):
-        code = f"""
-            from strongscale.training import stopping
-            judge = stopping.judge
-            def until(training, validation, **others):
-                if len(validation) == {epochs} < 3: raise KeyboardInterrupt
-                return judge(training, validation, **others)
-            stopping.judge = until
-        """
-        launch_spoilt(moved, code, ranks)
+        launch_spoilt(moved, dying_after(epochs) if epochs < 3 else "", ranks)
     assert [attempt["ranks"] for attempt in read_json(moved / "result.json")["history"]] == [1, 4, 2]
     assert rows(moved) == rows(calm)
