@@ -49,7 +49,7 @@ wildcard_constraints:
     seed=r"\d+",
     ranks=r"\d+",
     work=r"[^/]+",
-    batch=r"\d+",
+    search=r"[^/]+",
     number=r"\d+",
     clock="wall|emulated",
 

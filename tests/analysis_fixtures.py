@@ -148,8 +148,8 @@ def write_study(results: Path, study: Study, script: Script = as_in_the_paper, n
     (folder / "study.json").write_text(json.dumps(raw))
     if study.training.learning_rate == "edge":
         (folder / "learning_rate.json").write_text(json.dumps(search_at_base_rate()))
-    for batch in tuned.batches(study) if tuned.is_tuned(study) else ():
-        write_json(folder / tuned.file_of(batch), {"learning_rate": tuned_rate(batch), "warmup_steps": batch})
+    for search in tuned.searches(study) if tuned.is_tuned(study) else ():
+        write_json(folder / search.file, {"learning_rate": tuned_rate(search.batch), "warmup_steps": search.batch})
     if study.pilots:
         (folder / "target.json").write_text(json.dumps({"target_loss": TARGET}))
     if study.clock == "emulated":
@@ -245,7 +245,7 @@ def _training_of(study: Study, cell: Cell) -> Training:
     if training.learning_rate == "edge":
         training = replace(training, learning_rate=BASE_RATE)
     if training.learning_rate == "tuned":
-        batch = tuned.batch_of(study, cell.strategy, cell.workers)
+        batch = tuned.search_of(study, cell.strategy, cell.workers).batch
         training = replace(training, learning_rate=tuned_rate(batch), warmup_steps=batch)
     if not isinstance(training.target, SequentialEpochs):
         return training

@@ -14,6 +14,7 @@ from strongscale.common.schema import build, plain
 from strongscale.settings import cells, tuned
 from strongscale.settings.cells import Cell
 from strongscale.settings.config import Study
+from strongscale.settings.tuned import Search
 from strongscale.status.snapshot import take
 from strongscale.training.prepare import resolve
 from strongscale.tuning import table, tune
@@ -21,12 +22,12 @@ from strongscale.tuning import table, tune
 AROUND = 0.003
 
 
-def study_with(**tuning):
+def study_with(strategies=("strong", "weak"), **tuning):
     raw = {
         "dataset": "tiny",
         "clock": "emulated",
         "workers": [1, 2],
-        "strategies": {"strong": {}, "weak": {}},
+        "strategies": {line: {} for line in strategies},
         "model": plain(TINY_MODEL),
         "training": {"batch_size": 16, "learning_rate": "tuned", "target": None, "max_epochs": 5, "reduction": "exact"},
         "tuning": {"around": AROUND, "trials": 4, "epochs": 4, "extensions": 1} | tuning,
@@ -36,12 +37,14 @@ def study_with(**tuning):
 
 @pytest.fixture
 def run(tmp_path, tiny_dataset):
-    """A function that tunes a batch size of a tiny study; the path of tuned.json."""
+    """A function that tunes a batch size or a line of a tiny study; the path of tuned.json."""
     shutil.copytree(tiny_dataset, tmp_path / "results" / "datasets" / "tiny")
 
-    def run_with(batch, **tuning):
-        output = tmp_path / "results" / "fair" / tuned.file_of(batch)
-        options = ["--settings", json.dumps(plain(tuned.own_part(study_with(**tuning)))), "--batch", str(batch)]
+    def run_with(batch, line="sequential", workers=1, **tuning):
+        output = tmp_path / "results" / "fair" / Search(batch, line, workers).file
+        study = study_with(["strong", "weak", *({line} - {"sequential"})], **tuning)
+        options = ["--settings", json.dumps(plain(tuned.own_part(study, line))), "--batch", str(batch)]
+        options += ["--line", line, "--workers", str(workers)]
         options += ["--dataset", str(tmp_path / "results" / "datasets" / "tiny" / "dataset.json")]
         tune.main([*options, "--output", str(output)])
         return output
@@ -61,6 +64,27 @@ def test_a_batch_size_is_tuned_by_runs_whose_cost_is_counted(run):
     assert (told["epochs"], told["steps"], told["warmup_steps"]) == (4, 8, round(8 * told["warmup"]))
 
 
+def test_a_line_with_an_update_rule_of_its_own_is_tuned_by_its_own_runs(run):
+    output = run(32, "sma", 2, trials=2, epochs=2, extensions=0)
+    told = read_json(output)
+    assert (told["of"], told["batch"], told["epochs"]) == ("sma, 2 workers", 32, 2)
+    cell = read_json(next(output.parent.glob("*/seed201/cell.json")))
+    assert (cell["kind"], cell["workers"], cell["training"]["batch_size"]) == ("sma", 2, 16)
+
+
+def test_a_line_is_searched_at_the_points_of_its_batch_size(run):
+    settings = {"trials": 2, "epochs": 1, "extensions": 0}
+    tried = [read_json(path)["tried"] for path in (run(32, **settings), run(32, "sma", 2, **settings))]
+    assert [{row["learning_rate"] for row in rows} for rows in tried][0] == {row["learning_rate"] for row in tried[1]}
+
+
+def test_lines_that_differ_by_their_minibatch_alone_are_tuned_once():
+    study = study_with(["strong", "weak", "sma", "growing"])
+    names = [search.name for search in tuned.searches(study)]
+    assert names == ["batch16", "batch32", "growing_01workers", "sma_01workers", "sma_02workers"]
+    assert tuned.search_of(study, "growing", 2) == Search(16, "growing")
+
+
 def test_started_again_the_search_trains_nothing_and_finds_the_same(run, monkeypatch):
     before = read_json(run(32))
     monkeypatch.setattr("strongscale.training.run.train", None)
@@ -73,17 +97,15 @@ def test_with_a_budget_of_steps_a_larger_batch_has_more_epochs(run):
 
 
 def test_where_every_run_diverges_the_setting_is_named(run):
-    with pytest.raises(
-        UserError, match=r"tuning\.around: at a batch size of 16 every run diverged, at rates from .* to"
-    ):
+    with pytest.raises(UserError, match=r"tuning\.around: batch 16: every run diverged, at rates from .* to"):
         run(16, around=1e30, trials=2)
 
 
 def test_each_cell_takes_rate_and_warm_up_of_its_batch_size(tmp_path):
     study = study_with()
-    assert tuned.batches(study) == [16, 32]
+    assert tuned.searches(study) == [Search(16), Search(32)]
     for batch in (16, 32):
-        write_json(tmp_path / tuned.file_of(batch), {"learning_rate": batch / 1000, "warmup_steps": batch})
+        write_json(tmp_path / Search(batch).file, {"learning_rate": batch / 1000, "warmup_steps": batch})
     expected = {("sequential", 1): 16, ("strong", 2): 16, ("weak", 2): 32, (cells.PILOT, 1): 16}
     for (line, workers), batch in expected.items():
         cell = Cell("fair", line, workers, 1)
@@ -132,4 +154,4 @@ def test_a_cell_waits_for_the_tuning_of_its_batch_size_and_says_how_far_that_is(
     trial.mkdir(parents=True)
     write_json(trial / "result.json", {})
     words = {one.cell.strategy: one.words for one in take(folder, NOW).cells}
-    assert words["sequential"] == "for the tuning of its batch size, 16 (1 full runs done)"
+    assert words["sequential"] == "for the tuning of batch 16 (1 full runs done)"

@@ -69,7 +69,7 @@ rule tables:
 
 
 rule tuning:
-    """Take what was found for each batch size; make the table of it, and of what it cost."""
+    """Take what was found for each batch size or line; make the table of it, and of what it cost."""
     input:
         all_tuned,
         code=TUNING_CODE,

@@ -161,14 +161,14 @@ rule edge:
 
 
 rule tune:
-    """Take a study's data and settings; make the learning rate and the warm-up of one batch size, from trials."""
+    """Take a study's data and settings; make the learning rate and the warm-up of one batch size or line, from trials."""
     input:
         dataset_made,
-        sequential_files,
+        tuned_files,
     output:
-        "results/{study}/receipts/tuning.batch{batch}.json",
+        "results/{study}/receipts/tuning.{search}.json",
     log:
-        "results/{study}/tuning/batch{batch}/tune.log",
+        "results/{study}/tuning/{search}/tune.log",
     conda:
         "../../envs/train.yaml"
     threads: search_threads
@@ -176,11 +176,12 @@ rule tune:
         **job_resources(search_job),
     params:
         settings=tuned_settings,
+        search=tuned_options,
         dataset=dataset_file,
         made=tuned_file,
     shell:
         "python -m strongscale.jobs.once {output:q} --inputs {input:q} --makes {params.made:q}"
-        " --run tuning.tune --settings {params.settings:q} --dataset {params.dataset:q} --batch {wildcards.batch}"
+        " --run tuning.tune --settings {params.settings:q} --dataset {params.dataset:q} {params.search}"
         " --output {params.made:q} 2> {log:q}"
 
 

@@ -81,8 +81,8 @@ def sources_of_settings(wildcards):
     if cells.seeks_edge(study) and not is_beside:
         found["learning_rate"] = (edge_receipt(cell.study), f"results/{cell.study}/learning_rate.json")
     if tuned.is_tuned(study) and not is_beside:
-        batch = tuned.batch_of(study, cell.strategy, cell.workers)
-        found["learning_rate"] = (tuning_receipt(cell.study, batch), f"results/{cell.study}/{tuned.file_of(batch)}")
+        search = tuned.search_of(study, cell.strategy, cell.workers)
+        found["learning_rate"] = tuple(f"results/{cell.study}/{path}" for path in (search.receipt, search.file))
     if study.pilots and not is_beside and cell.strategy != cells.PILOT:
         found["target"] = (f"results/{cell.study}/target.json",) * 2
     return found
@@ -210,7 +210,7 @@ def sequential_files(wildcards):
 
 
 def search_job(wildcards, attempt):
-    """The job that looks for the edge, or tunes a batch size: what a cell of one rank asks for."""
+    """The job that looks for the edge, or tunes: what a cell of one rank asks for."""
     return training_job(study_of(wildcards), 1, attempt)
 
 
@@ -230,41 +230,51 @@ def pilot_results(wildcards):
     return [result_file(cell) for cell in cells.pilot_cells(wildcards.study, study_of(wildcards))]
 
 
-def tuning_receipt(name, batch):
-    """The receipt of the search for the rate of a batch size."""
-    return f"results/{name}/{tuned.receipt_of(batch)}"
-
-
-def tuned_study(wildcards):
-    """A study whose rates are tuned, and this batch size of it among them."""
+def search_named(wildcards):
+    """The study whose rates are tuned, and which of its searches this is."""
     study = study_of(wildcards)
-    known = tuned.batches(study) if tuned.is_tuned(study) else []
-    if int(wildcards.batch) not in known or study.trajectories:
-        allowed = ", ".join(map(str, known)) or "none: its learning_rate isn't tuned"
+    known = {search.name: search for search in tuned.searches(study)} if tuned.is_tuned(study) else {}
+    if wildcards.search not in known or study.trajectories:
+        allowed = ", ".join(known) or "none: its learning_rate isn't tuned"
         sys.exit(
-            f"{tuning_receipt(wildcards.study, wildcards.batch)}: study {wildcards.study} tunes no batch size of "
-            f"{wildcards.batch}; allowed: {allowed}"
+            f"results/{wildcards.study}/receipts/tuning.{wildcards.search}.json: study {wildcards.study} tunes no "
+            f"{wildcards.search}; allowed: {allowed}"
         )
-    return study
+    return study, known[wildcards.search]
 
 
 def tuned_settings(wildcards):
     """The part of the study's settings that the search depends on."""
-    return as_json(tuned.own_part(tuned_study(wildcards)))
+    study, search = search_named(wildcards)
+    return as_json(tuned.own_part(study, search.line))
+
+
+def tuned_options(wildcards):
+    """What is tuned."""
+    _, search = search_named(wildcards)
+    of_line = f" --line {shlex.quote(search.line)} --workers {search.workers}" if search.is_own else ""
+    return f"--batch {search.batch}{of_line}"
+
+
+def tuned_files(wildcards):
+    """The user's own files that the trials are made of: a change of one has them made again."""
+    study, search = search_named(wildcards)
+    return list(parts.digests(study.parts(search.line)))
 
 
 def tuned_file(wildcards):
     """What it makes."""
-    return f"results/{wildcards.study}/{tuned.file_of(wildcards.batch)}"
+    _, search = search_named(wildcards)
+    return f"results/{wildcards.study}/{search.file}"
 
 
 def tunings(name, study):
-    """The receipts of all batch sizes of a study; those of a study with another's trajectories are the other's."""
-    return [tuning_receipt(study.trajectories or name, batch) for batch in tuned.batches(study)]
+    """The receipts of all searches of a study; those of a study with another's trajectories are the other's."""
+    return [f"results/{study.trajectories or name}/{search.receipt}" for search in tuned.searches(study)]
 
 
 def all_tuned(wildcards):
-    """The receipts of all batch sizes of a study whose rates are tuned."""
+    """The receipts of all searches of a study whose rates are tuned."""
     study = study_of(wildcards)
     if not tuned.is_tuned(study):
         sys.exit(

@@ -28,7 +28,7 @@ from strongscale.settings.cells import (
 )
 from strongscale.settings.config import SEQUENTIAL, Study
 from strongscale.settings.looks import with_looks
-from strongscale.settings.tuned import batches, file_of, is_tuned, rate_file, receipt_of
+from strongscale.settings.tuned import is_tuned, rate_file, searches
 from strongscale.strategies.base import Strategy
 from strongscale.timing.steps import Steps, read_steps
 from strongscale.training.prepare import resolve
@@ -154,7 +154,7 @@ def _check_found(study_folder: Path, study: Study) -> None:
     """What other runs found for all cells is there, and the learning rate at the edge is one of those tried."""
     if seeks_edge(study):
         edge.read(study_folder)
-    needed = {file_of(batch): receipt_of(batch) for batch in batches(study)} if is_tuned(study) else {}
+    needed = {search.file: search.receipt for search in searches(study)} if is_tuned(study) else {}
     needed |= {"target.json": "target.json"} if study.pilots else {}
     for name, made in needed.items():
         if not (study_folder / name).exists():

@@ -66,7 +66,7 @@ class Training:
     learning_rate: Annotated[
         Annotated[float, POSITIVE] | Literal["edge", "tuned"],
         "eta; edge: the largest at which the sequential run still trains, looked for within `edge.between`; tuned: each batch "
-        "size has a rate and a warm-up of its own, looked for by `tuning`",
+        "size, or line that differs by more, has a rate and a warm-up of its own, looked for by `tuning`",
     ] = 0.00105
     warmup_steps: Annotated[
         int, AT_LEAST_0, "steps over which the learning rate rises linearly to what is planned, with every strategy"
@@ -284,7 +284,7 @@ class Study:
     model: Annotated[Model, "the network of a task that takes one"] = field(default_factory=DeepDensity)
     training: Annotated[Training, "how it is trained"] = field(default_factory=Training)
     edge: Annotated[Edge, "the sequential run at several learning rates"] = field(default_factory=Edge)
-    tuning: Annotated[Tuning, "the search for the rate of each batch size"] = field(default_factory=Tuning)
+    tuning: Annotated[Tuning, "the search for the rate of each batch size, or line"] = field(default_factory=Tuning)
     checkpoints: Annotated[Checkpoints, "how often a run can be continued from"] = field(default_factory=Checkpoints)
     job: Annotated[Job, "what a scheduler is asked for"] = field(default_factory=Job)
     new_nodules: Annotated[NewNodules, "nodules drawn from the sequential run's model"] = field(

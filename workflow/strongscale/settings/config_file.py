@@ -279,11 +279,11 @@ def _check_seeds(study: Study, name: str, entry: StrategyEntry, key: str) -> Non
 
 
 def _check_brought(strategy: Strategy) -> None:
-    """The optimizer and the update rule that a strategy brings must be such."""
-    for base in (Optimizer, Update):
+    """The optimizer and the update rule that a strategy brings must be such; an update rule of ours may be told by its name."""
+    for base, known in ((Optimizer, []), (Update, parts.names(Update))):
         with parts.blamed():
             brought = getattr(strategy, base.__name__.lower())()
-        if not isinstance(brought, base | None):
+        if not isinstance(brought, base | None) and brought not in known:
             raise PartError(
                 f"strategy {strategy.kind}: {base.__name__.lower()}() gives {show(brought)}; allowed: an {base.__name__}, or None"
             )

@@ -1,6 +1,10 @@
-"""Which batch sizes a study tunes, which of them a cell takes its rate from, and where that lies."""
+"""What a study tunes, and where a cell takes its rate from.
 
-from dataclasses import replace
+Lines that bring nothing of their own differ by their minibatch alone, so each batch size is tuned once for all of them. A line
+with an update rule, an optimizer or a growing minibatch of its own is tuned by itself, at each number of workers.
+"""
+
+from dataclasses import dataclass, replace
 
 from strongscale.common.errors import UserError
 from strongscale.settings import cells
@@ -13,44 +17,77 @@ LATE = 10**6  # epochs, by when every warm-up is over
 
 
 def is_tuned(study: Study) -> bool:
-    """Whether each batch size has a rate of its own."""
+    """Whether each batch size, or line, has a rate of its own."""
     return study.training.learning_rate == "tuned"
 
 
-def batch_of(study: Study, line: str, workers: int) -> int:
-    """The minibatch of a cell, by which its rate is looked up; outside the matrix the sequential run's."""
+@dataclass(frozen=True, order=True)
+class Search:
+    """What is tuned: a batch size, for every line that only differs by it, or one line of the matrix at some workers."""
+
+    batch: int
+    """Samples of a minibatch."""
+    line: str = SEQUENTIAL
+    workers: int = 1
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is one line's, which is trained in its own way."""
+        return self.line != SEQUENTIAL
+
+    @property
+    def name(self) -> str:
+        """Its folder."""
+        return f"{self.line}_{self.workers:02d}workers" if self.is_own else f"batch{self.batch}"
+
+    def __str__(self) -> str:
+        return (
+            f"{self.line}, {self.workers} worker{'s' if self.workers > 1 else ''}"
+            if self.is_own
+            else f"batch {self.batch}"
+        )
+
+    @property
+    def file(self) -> str:
+        """Where what it found stands, in the study's folder."""
+        return f"tuning/{self.name}/tuned.json"
+
+    @property
+    def receipt(self) -> str:
+        """What Snakemake is told of it, in the study's folder."""
+        return f"receipts/tuning.{self.name}.json"
+
+
+def search_of(study: Study, line: str, workers: int) -> Search:
+    """Where a cell's rate is looked for; outside the matrix with the sequential run's."""
     if line not in study.strategies:
-        return study.training.batch_size
-    return first_plan(study.strategy(line), study.training, workers).batch
+        return Search(study.training.batch_size)
+    batch = first_plan(study.strategy(line), study.training, workers).batch
+    early, late = _plans(study, line, workers)
+    if not cells.brings_nothing(study, line):
+        return Search(batch, line, workers)
+    if early.batch == late.batch:
+        return Search(batch)
+    return Search(batch, line, 1 if (early, late) == _plans(study, line, 1) else workers)
 
 
-def batches(study: Study) -> list[int]:
-    """The minibatches that are tuned, the sequential one first."""
-    lines = {batch_of(study, line, workers) for line in study.strategies for workers in study.workers_of(line)}
-    return sorted(lines | {study.training.batch_size})
-
-
-def file_of(batch: int) -> str:
-    """Where the rate of a batch size stands, in the study's folder."""
-    return f"tuning/batch{batch}/tuned.json"
-
-
-def receipt_of(batch: int) -> str:
-    """What Snakemake is told of the search, in the study's folder."""
-    return f"receipts/tuning.batch{batch}.json"
+def searches(study: Study) -> list[Search]:
+    """All of a study, the batch sizes first, and of those the sequential one."""
+    lines = {search_of(study, line, workers) for line in study.strategies for workers in study.workers_of(line)}
+    return sorted(lines | {Search(study.training.batch_size)}, key=lambda one: (one.is_own, one))
 
 
 def rate_file(study: Study, cell: cells.Cell) -> str:
     """Where the rate stands that is looked for before this cell, in the study's folder."""
     if is_tuned(study):
-        return file_of(batch_of(study, cell.strategy, cell.workers))
+        return search_of(study, cell.strategy, cell.workers).file
     return "learning_rate.json"
 
 
-def own_part(study: Study) -> Study:
-    """What the search depends on: neither on the matrix, nor on the target, nor on how the study's runs end."""
+def own_part(study: Study, line: str = SEQUENTIAL) -> Study:
+    """What a search depends on: neither on other lines, nor on the target, nor on how the study's runs end."""
     training = replace(study.training, target=None, stop_at_target=True, max_epochs=1)
-    return replace(cells.own_part(replace(study, training=training), SEQUENTIAL), tuning=study.tuning)
+    return replace(cells.own_part(replace(study, training=training), line), tuning=study.tuning)
 
 
 def check(study: Study, key: str) -> None:
@@ -76,19 +113,22 @@ def check(study: Study, key: str) -> None:
 
 
 def _check_line(study: Study, line: str, key: str) -> None:
-    """Every run has the rate that was found for its minibatch, so it takes that rate, and keeps its minibatch."""
+    """A rate that is only multiplied is tuned already: by the search of its minibatch."""
     if not cells.brings_nothing(study, line):
-        raise UserError(
-            f"{key}: an optimizer or update rule of its own, or a plan that depends on gradients, is not allowed with "
-            "learning_rate: tuned, which tunes the study's own; leave it out"
-        )
-    strategy, base = study.strategy(line), Plan(study.training.batch_size, 1.0)
+        return
     for workers in study.workers_of(line):
-        early, late = (
-            next_plan(strategy, base, Progress(workers=workers, samples=MANY, epoch=epoch)) for epoch in (0, LATE)
-        )
-        if early != late or early.rate != base.rate:
+        early, late = _plans(study, line, workers)
+        if early.batch == late.batch and {early.rate, late.rate} != {1.0}:
             raise UserError(
-                f"{key}: a strategy that changes the rate is not allowed with learning_rate: tuned; allowed: strategies that "
-                "leave it as it is, as strong and weak do"
+                f"{key}: a strategy that only changes the rate is not allowed with learning_rate: tuned, where it would be weak "
+                "again; leave it out"
             )
+
+
+def _plans(study: Study, line: str, workers: int) -> tuple[Plan, Plan]:
+    """A line's plans of a first step and of a late one, of a base rate of 1."""
+    strategy, base = study.strategy(line), Plan(study.training.batch_size, 1.0)
+    early, late = (
+        next_plan(strategy, base, Progress(workers=workers, samples=MANY, epoch=epoch)) for epoch in (0, LATE)
+    )
+    return early, late

@@ -1,4 +1,4 @@
-"""How the learning rate of every batch size is looked for: the settings of the search."""
+"""How the learning rate of every batch size, and of every line that differs by more, is looked for: the settings."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -8,7 +8,8 @@ from strongscale.common.schema import AT_LEAST_0, AT_LEAST_1, POSITIVE, SEED, No
 
 @dataclass(frozen=True, kw_only=True)
 class Tuning:
-    """For learning_rate: tuned: every batch size has rate and warm-up of its own, found with the same budget for each."""
+    """For learning_rate: tuned: every batch size, and every line that differs by more than that, has rate and warm-up of its own,
+    found with the same budget for each."""
 
     around: Annotated[
         Annotated[float, POSITIVE] | None,
@@ -17,7 +18,7 @@ class Tuning:
     ] = None
     trials: Annotated[
         Literal[2, 4, 8, 16, 32, 64],
-        "pairs of rate and warm-up that are tried for each batch size; a quarter of a full run decides which half goes on, "
+        "pairs of rate and warm-up that are tried for each; a quarter of a full run decides which half goes on, "
         "half a run which quarter is trained to the end",
     ] = 8
     extensions: Annotated[int, AT_LEAST_0, "further pairs beyond the border, at most, each rate twice the last"] = 3

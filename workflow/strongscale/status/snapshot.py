@@ -187,9 +187,9 @@ def _waits_for(study: Study, cell: Cell, folder: Path, found: dict[Cell, CellSta
     if seeks_edge(study) and not (folder / "learning_rate.json").exists():
         return f"for the search for the edge ({_num_tried(folder)} short runs done)"
     if tuned.is_tuned(study) and not (folder / tuned.rate_file(study, cell)).exists():
-        batch = tuned.batch_of(study, cell.strategy, cell.workers)
-        done = sum(1 for _ in (folder / tuned.file_of(batch)).parent.glob("*/*/result.json"))
-        return f"for the tuning of its batch size, {batch} ({done} full runs done)"
+        search = tuned.search_of(study, cell.strategy, cell.workers)
+        done = sum(1 for _ in (folder / search.file).parent.glob("*/*/result.json"))
+        return f"for the tuning of {search} ({done} full runs done)"
     if cell.strategy != PILOT and study.pilots and not (folder / "target.json").exists():
         pilots = pilot_cells(cell.study, study)
         done = sum(found[one].state in FINISHED for one in pilots)

@@ -1,7 +1,7 @@
 """Write the resolved settings of a study (study.json) and of a cell (cell.json).
 
 What a cell needs to know from other runs is looked up here, so that training itself takes one folder: the learning
-rate at the edge or of the cell's batch size, the target that pilots set.
+rate at the edge or of the cell's batch size or line, the target that pilots set.
 """
 
 import argparse
@@ -135,7 +135,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--settings", required=True, help="the study's settings as JSON")
     parser.add_argument("--output", type=Path, required=True, help="study.json, or cell.json in the cell's folder")
     parser.add_argument("--dataset", type=Path, required=True, help="dataset.json")
-    parser.add_argument("--learning-rate", type=Path, help="learning_rate.json, or tuned.json of the cell's batch size")
+    parser.add_argument(
+        "--learning-rate", type=Path, help="learning_rate.json, or tuned.json of the cell's batch size or line"
+    )
     parser.add_argument("--target", type=Path, help="target.json, which the pilots set")
     options = parser.parse_args(arguments)
     raw: dict[str, Any] = json.loads(options.settings)

@@ -1,4 +1,4 @@
-"""The table of what was found for each batch size: rate, warm-up, loss, and what finding them cost."""
+"""The table of what was found for each batch size and line: rate, warm-up, loss, and what finding them cost."""
 
 import argparse
 from pathlib import Path
@@ -11,9 +11,10 @@ from strongscale.common.files import read_json
 from strongscale.common.output import number, write_csv, write_readable
 from strongscale.common.schema import build
 from strongscale.settings.config import Study
-from strongscale.settings.tuned import batches, file_of
+from strongscale.settings.tuned import searches
 
 COLUMNS = (
+    "of",
     "batch",
     "learning_rate",
     "warmup_steps",
@@ -31,19 +32,19 @@ BUDGETS = {"epochs": "as many samples", "steps": "as many updates"}
 
 
 def found_in(folder: Path) -> tuple[Study, list[dict[str, Any]]]:
-    """A study's settings, and what tuned.json says of each batch size; one of another's trajectories has the other's."""
+    """A study's settings, and what tuned.json says of each search; one of another's trajectories has the other's."""
     raw = read_json(folder / "study.json")
     told = {"name", "dataset_provenance"}  # which a study's settings don't have
     study = build(Study, {key: value for key, value in raw.items() if key not in told}, str(folder / "study.json"))
     owner = folder.parent / (study.trajectories or folder.name)
-    return study, [read_json(owner / file_of(batch)) for batch in batches(study)]
+    return study, [read_json(owner / search.file) for search in searches(study)]
 
 
 def readable(found: list[dict[str, Any]]) -> pd.DataFrame:
     """For people."""
     return pd.DataFrame(
         {
-            "batch": one["batch"],
+            "tuned": one["of"],
             "learning rate": number(one["learning_rate"]),
             "warm-up": f"{one['warmup_steps']} steps ({100 * one['warmup']:.0f} %)",
             "best validation loss": number(one["best_validation_loss"]),
@@ -62,7 +63,8 @@ def caption(name: str, study: Study, found: list[dict[str, Any]]) -> str:
     search = study.tuning
     cost = sum(one["cost_epochs"] for one in found)
     return (
-        f"The learning rate and the warm-up of each batch size in study {name}, each found in the same way: {search.trials} pairs "
+        f"The learning rate and the warm-up of each batch size in study {name}, and of each line that differs by more, each found in "
+        f"the same way: {search.trials} pairs "
         f"from one sequence, on rates from eta/4 to 4·n·eta about {search.around:g} for n times the sequential minibatch, by "
         "successive halving, and beyond the border where the best lies there; the range of a larger one is wider, so that its "
         "points lie further apart. A full run has "

@@ -1,9 +1,10 @@
-"""Find the learning rate and the warm-up of one batch size: tuned.json.
+"""Find the learning rate and the warm-up of one batch size, or of one line of the matrix: tuned.json.
 
-Every batch size, the sequential one included, is searched in the same way (halving.py) at the same points (sequence.py) and
-with the same budget (budget.py): the answer to whether one strategy's rate was chosen with more care than another's. The
-trials are runs of one worker with the whole minibatch: the path of weak scaling, at any number of workers. Their seeds are not
-the study's, so that the study's own runs are fresh ones. Killed and started again, it goes on from its trials.
+Every one, the sequential batch size included, is searched in the same way (halving.py) at the same points (sequence.py) and
+with the same budget (budget.py): the answer to whether one strategy's rate was chosen with more care than another's. A batch
+size's trials are runs of one worker with the whole minibatch: the path of weak scaling, at any number of workers. A line's are
+its own runs, its warm-up counted in steps of its first minibatch. Their seeds are not the study's, so that the study's own runs
+are fresh ones. Killed and started again, it goes on from its trials.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from strongscale.common.files import read_json, write_json
 from strongscale.common.schema import build
 from strongscale.settings.cells import Cell, CellSettings
 from strongscale.settings.config import SEQUENTIAL, Study
+from strongscale.settings.tuned import Search
 from strongscale.training import prepare
 from strongscale.tuning import budget, halving
 from strongscale.tuning.halving import Outcome
@@ -32,31 +34,31 @@ log = logging.getLogger(__name__)
 
 
 class Trials:
-    """The runs of one batch size, each point and seed in a folder of its own."""
+    """The runs of one search, each point and seed in a folder of its own."""
 
-    def __init__(self, study: Study, batch: int, dataset: Path, folder: Path) -> None:
-        self.study, self.batch, self.dataset, self.folder = study, batch, dataset, folder
+    def __init__(self, study: Study, search: Search, dataset: Path, folder: Path) -> None:
+        self.study, self.of, self.dataset, self.folder = study, search, dataset, folder
         self.num_training: int = read_json(dataset)["num_training"]
-        search, base = study.tuning, study.training.batch_size
-        self.epochs = budget.full_epochs(search.budget, search.epochs, batch, base, self.num_training)
+        tuning, base = study.tuning, study.training.batch_size
+        self.epochs = budget.full_epochs(tuning.budget, tuning.epochs, search.batch, base, self.num_training)
 
     def warmup_steps(self, point: Point) -> int:
         """Of a point's runs."""
-        return budget.warmup_steps(point.warmup, self.epochs, self.batch, self.num_training)
+        return budget.warmup_steps(point.warmup, self.epochs, self.of.batch, self.num_training)
 
     def settings(self, point: Point, seed: int) -> CellSettings:
         """Those of a full run."""
         training = replace(
             self.study.training,
-            batch_size=self.batch,
-            microbatch=self.study.training.batch_size,
             learning_rate=point.learning_rate,
             warmup_steps=self.warmup_steps(point),
             target=None,
             max_epochs=self.epochs,
         )
-        study = replace(self.study, training=training, clock="emulated", share_trajectories=False, strategies={})
-        cell = Cell(self.folder.parents[1].name, SEQUENTIAL, 1, seed)
+        if not self.of.is_own:
+            training = replace(training, batch_size=self.of.batch, microbatch=self.study.training.batch_size)
+        study = replace(self.study, training=training, clock="emulated", share_trajectories=False)
+        cell = Cell(self.folder.parents[1].name, self.of.line, self.of.workers, seed)
         return prepare.resolve(study, cell, folder=self.place(point, seed), dataset=self.dataset.parent)
 
     def place(self, point: Point, seed: int) -> Path:
@@ -76,14 +78,14 @@ class Trials:
         return outcome
 
 
-def tune(study: Study, batch: int, dataset: Path, folder: Path) -> dict[str, Any]:
-    """What tuned.json says of a batch size whose trials lie in this folder."""
-    search = study.tuning
-    assert search.around is not None, "checked with the settings"
-    trials = Trials(study, batch, dataset, folder)
-    tried = points(search.trials, search.around, batch / study.training.batch_size)
-    with on_own_gpu(trials.settings(tried[0], search.seeds[0])):
-        outcomes = halving.search(tried, halving.rungs(search.trials, trials.epochs), search.extensions, trials.train)
+def tune(study: Study, search: Search, dataset: Path, folder: Path) -> dict[str, Any]:
+    """What tuned.json says of a search whose trials lie in this folder."""
+    tuning = study.tuning
+    assert tuning.around is not None, "checked with the settings"
+    trials = Trials(study, search, dataset, folder)
+    tried = points(tuning.trials, tuning.around, search.batch / study.training.batch_size)
+    with on_own_gpu(trials.settings(tried[0], tuning.seeds[0])):
+        outcomes = halving.search(tried, halving.rungs(tuning.trials, trials.epochs), tuning.extensions, trials.train)
     return describe(trials, outcomes)
 
 
@@ -93,18 +95,19 @@ def describe(trials: Trials, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     if math.isinf(best.loss):
         rates = sorted(outcome.point.learning_rate for outcome in outcomes)
         raise UserError(
-            f"tuning.around: at a batch size of {trials.batch} every run diverged, at rates from {rates[0]:g} to {rates[-1]:g}; "
+            f"tuning.around: {trials.of}: every run diverged, at rates from {rates[0]:g} to {rates[-1]:g}; "
             "allowed: a lower rate"
         )
     told = {
-        "batch": trials.batch,
+        "of": str(trials.of),
+        "batch": trials.of.batch,
         "learning_rate": best.point.learning_rate,
         "warmup_steps": trials.warmup_steps(best.point),
         "warmup": best.point.warmup,
         "best_validation_loss": best.loss,
         "budget": search.budget,
         "epochs": trials.epochs,
-        "steps": budget.steps_in(trials.epochs, trials.batch, trials.num_training),
+        "steps": budget.steps_in(trials.epochs, trials.of.batch, trials.num_training),
         "seeds": list(search.seeds),
         "num_tried": len(outcomes),
         "num_extensions": sum(outcome.is_extension for outcome in outcomes),
@@ -135,22 +138,25 @@ def in_words(told: dict[str, Any]) -> str:
         else ""
     )
     return (
-        f"Batch {told['batch']}: learning rate {told['learning_rate']:g} after a warm-up of {told['warmup_steps']} steps reaches "
+        f"{told['of'].capitalize()}: learning rate {told['learning_rate']:g} after a warm-up of {told['warmup_steps']} steps reaches "
         f"{told['best_validation_loss']:.4g} in {told['epochs']} epochs, the best of {told['num_tried']} that were tried, "
         f"{told['num_extensions']} of them beyond the border; it cost {told['cost_full_runs']:.1f} full runs.{border}"
     )
 
 
 def main(arguments: list[str]) -> None:
-    """Find the learning rate and the warm-up of one batch size, by runs outside the comparison."""
+    """Find the learning rate and the warm-up of one batch size or of one line, by runs outside the comparison."""
     parser = argparse.ArgumentParser(prog="strongscale.tuning.tune", description=main.__doc__)
     parser.add_argument("--settings", required=True, help="what the search depends on of the study's settings, as JSON")
     parser.add_argument("--dataset", type=Path, required=True, help="dataset.json")
     parser.add_argument("--batch", type=int, required=True, help="samples of a minibatch")
+    parser.add_argument("--line", default=SEQUENTIAL, help="the line of the matrix that is tuned by itself")
+    parser.add_argument("--workers", type=int, default=1, help="its number of workers")
     parser.add_argument("--output", type=Path, required=True, help="tuned.json; the trials lie beside it")
     options = parser.parse_args(arguments)
     study = build(Study, json.loads(options.settings), "study")
-    told = tune(study, options.batch, options.dataset, options.output.parent)
+    search = Search(options.batch, options.line, options.workers)
+    told = tune(study, search, options.dataset, options.output.parent)
     log.info("%s", told["in_words"])
     sys.stdout.write(f"{told['in_words']}\n")  # the log goes into a file; whoever watches should know too
     write_json(options.output, told)
