@@ -41,6 +41,7 @@ report: "workflow/report/workflow.rst"
 
 wildcard_constraints:
     study=r"[^/]+",
+    comparison="|".join(CONFIG.comparisons) or "-",
     dataset=r"[^/]+",
     strategy=r"[^/]+",
     subset=r"subset\d+|all",
@@ -59,10 +60,12 @@ include: "workflow/rules/inputs/data.smk"
 include: "workflow/rules/inputs/training.smk"
 include: "workflow/rules/inputs/exactness.smk"
 include: "workflow/rules/inputs/analysis.smk"
+include: "workflow/rules/inputs/comparison.smk"
 include: "workflow/rules/jobs.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/analyse.smk"
+include: "workflow/rules/compare.smk"
 include: "workflow/rules/exactness.smk"
 
 

@@ -3,7 +3,7 @@
 # The configuration is that of --configfile, where the study isn't one of config.yaml.
 set -eu
 folder=results/$1
-if [ -f "$folder/report.html" ] && [ -z "$(find "$folder/tables" "$folder/figures" "$folder/claims.csv" -newer "$folder/report.html")" ]; then
+if [ -f "$folder/report.html" ] && [ -z "$(find "$folder" \( -path "$folder/tables/*" -o -path "$folder/figures/*" -o -path "$folder/claims.csv" \) -newer "$folder/report.html")" ]; then
     echo "$folder/report.html is up to date"
     exit 0
 fi

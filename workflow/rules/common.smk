@@ -28,6 +28,7 @@ ANALYSIS_CODE = [
     *(f"{CODE}/timing/{name}.py" for name in ("emulation", "network", "steps", "timings")),
     *(f"{CODE}/{name}.py" for name in ("common/output", "common/style", "settings/timed")),
 ]
+COMPARISON_CODE = [*ANALYSIS_CODE, *code_of("comparison"), f"{CODE}/verdicts/verdict.py"]
 CLAIMS_CODE = [*ANALYSIS_CODE, *code_of("verdicts")]
 LOOK_CODE = [  # few, for another look may ask for other runs
     *code_of("inference"),
@@ -52,6 +53,12 @@ FIGURES = {
     "edge": "The learning rate's edge",
     "parts": "Where the time goes",
     "pareto": "Time against GPU-hours",
+}
+COMPARISON_TABLES = {
+    "leaders": "Who is fastest",
+    "ranking": "All strategies",
+    "failures": "Where they fail",
+    "crossbow": "CROSSBOW's claims",
 }
 READABLE_TABLES = {
     "time_to_target": "Time to target",

@@ -101,8 +101,9 @@ def readings_trained(wildcards):
 
 
 def default_artifacts(wildcards):
-    """Everything that the study makes which a bare `snakemake` makes."""
-    return study_artifacts(CONFIG.study)
+    """Everything that the study or the comparison makes which a bare `snakemake` makes."""
+    make = comparison_artifacts if CONFIG.study in CONFIG.comparisons else study_artifacts
+    return make(CONFIG.study)
 
 
 def study_artifacts(name):

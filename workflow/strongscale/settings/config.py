@@ -16,6 +16,7 @@ from strongscale.optimizers.adam import Adam
 from strongscale.optimizers.base import Optimizer
 from strongscale.schedules.base import Schedule
 from strongscale.schedules.constant import Constant
+from strongscale.settings.comparisons import Comparison
 from strongscale.settings.datasets import Dataset
 from strongscale.settings.tuning import Tuning
 from strongscale.strategies.base import Course, Plan, Strategy
@@ -230,6 +231,9 @@ class StrategyEntry:
     parameters: Annotated[dict[str, Any], "the strategy's own parameters"] = field(default_factory=dict)
     optimizer: Annotated[Optimizer | None, "in place of the study's, or of one that belongs to the strategy"] = None
     update: Annotated[Update | None, "the update rule; null: the strategy's own, or synchronous"] = None
+    around: Annotated[
+        Annotated[float, POSITIVE] | None, "in place of tuning.around, for an optimizer whose rates are of another size"
+    ] = later(None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -349,12 +353,13 @@ class Study:
 class Config:
     """All of config.yaml."""
 
-    study: Annotated[str, "the study that a bare `snakemake` makes"]
+    study: Annotated[str, "the study, or the comparison, that a bare `snakemake` makes"]
     site: Annotated[
         str | None, "the file of a cluster's own values, as in site.example.yaml; null: site.yaml, where there is one"
     ] = None
     datasets: Annotated[dict[str, Dataset], NonEmpty(), "data sets by name"]
     studies: Annotated[dict[str, Study], NonEmpty(), "studies by name"]
+    comparisons: Annotated[dict[str, Comparison], "comparisons of studies by name"] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict, init=False)
     """Studies that name a file of a user's own which can't be used, each with what is wrong."""
 

@@ -13,7 +13,7 @@ from strongscale.models.base import Model
 from strongscale.models.deepdensity import DeepDensity
 from strongscale.optimizers.base import Optimizer
 from strongscale.schedules.base import Schedule
-from strongscale.settings import cells, timed, tuned
+from strongscale.settings import cells, comparisons, timed, tuned
 from strongscale.settings.config import SEQUENTIAL, Config, SequentialEpochs, StrategyEntry, Study
 from strongscale.settings.looks import at_most
 from strongscale.settings.plans import check_workers
@@ -76,9 +76,10 @@ def parse(raw: Mapping[str, Any]) -> Config:
         raise UserError(next(iter(broken.values())))
     config = build(Config, {**raw, "studies": studies}, "")
     config.broken.update(broken)
-    if config.study not in raw["studies"]:
-        raise UserError(f"study: {config.study!r} is not allowed; allowed: {', '.join(map(str, raw['studies']))}")
-    for name in (*config.datasets, *map(str, raw["studies"])):
+    known = [*map(str, raw["studies"]), *config.comparisons]
+    if config.study not in known:
+        raise UserError(f"study: {config.study!r} is not allowed; allowed: {', '.join(known)}")
+    for name in (*config.datasets, *known):
         if not NAME.fullmatch(name) or name == "datasets":
             raise UserError(
                 f"{_shortened(name)} is not allowed as the name of a study or data set; allowed: letters, digits, _ and -, at "
@@ -98,6 +99,8 @@ def parse(raw: Mapping[str, Any]) -> Config:
     for name, study in config.studies.items():
         if study.trajectories is not None:
             _check_trajectories(config, name, study)
+    for name, comparison in config.comparisons.items():
+        comparisons.check(name, comparison, config.studies, config.broken)
     return config
 
 

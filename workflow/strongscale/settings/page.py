@@ -12,6 +12,7 @@ from strongscale.common.schema import default_of, describe, split
 from strongscale.models.base import Model
 from strongscale.optimizers.base import Optimizer
 from strongscale.schedules.base import Schedule
+from strongscale.settings.comparisons import Comparison
 from strongscale.settings.config import Config, Network, SequentialEpochs, StrategyEntry, Study
 from strongscale.settings.datasets import Dataset
 from strongscale.settings.site import Site
@@ -49,6 +50,7 @@ def page() -> str:
         _section(StrategyEntry, "studies.NAME.strategies.ENTRY"),
         _section(Network, "studies.NAME.network, where it isn't one of the names"),
         _section(SequentialEpochs, "studies.NAME.training.target, where it isn't a number"),
+        _section(Comparison, "comparisons.NAME"),
     ]
     sections += [
         _section(part, f"{place}, of the kind {part.kind}")

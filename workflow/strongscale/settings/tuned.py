@@ -87,7 +87,9 @@ def rate_file(study: Study, cell: cells.Cell) -> str:
 def own_part(study: Study, line: str = SEQUENTIAL) -> Study:
     """What a search depends on: neither on other lines, nor on the target, nor on how the study's runs end."""
     training = replace(study.training, target=None, stop_at_target=True, max_epochs=1)
-    return replace(cells.own_part(replace(study, training=training), line), tuning=study.tuning)
+    own = study.strategies.get(line)
+    tuning = replace(study.tuning, around=own.around) if own and own.around else study.tuning
+    return replace(cells.own_part(replace(study, training=training), line), tuning=tuning)
 
 
 def check(study: Study, key: str) -> None:

@@ -1,0 +1,70 @@
+"""CROSSBOW's own claims, judged by our runs: what several learners do to the epochs, and to the seconds."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from strongscale.analysis.ratios import contrast, in_words, spread_of
+from strongscale.analysis.runs import StudyRuns
+from strongscale.comparison.standings import in_epochs, level_of
+from strongscale.inference.outcome import NONE, Evidence, holm
+from strongscale.settings.config import SEQUENTIAL
+from strongscale.settings.margins import Margins
+from strongscale.verdicts.verdict import Part, Verdict, slower
+
+KEEPS = (
+    "Small batches with several learners keep statistical efficiency: as many epochs as one worker, within the margin"
+)
+FEWER = "Model averaging reaches the target in fewer epochs than synchronous training with the same minibatch of all workers"
+SOONER = "... and sooner"
+LINE, RIVAL = "sma", "weak"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """A claim in one study: the verdict, and its outcome among all claims of that study."""
+
+    claim: str
+    verdict: Verdict
+    outcome: str
+    p: float
+
+
+def judge(runs: StudyRuns, margins: Margins) -> list[Judged]:
+    """CROSSBOW's claims by a study with model averaging and weak scaling; none where it lacks one of them."""
+    if not {LINE, RIVAL} <= set(runs.study.strategies):
+        return []
+    found = dict(_verdicts(runs, margins))
+    level = level_of(runs)
+    factor = margins.level / level
+    adjusted = holm([min(1.0, factor * verdict.p) for verdict in found.values()])
+    return [
+        Judged(claim=claim, verdict=verdict, outcome=verdict.outcome(margins.level, p), p=p)
+        for (claim, verdict), p in zip(found.items(), adjusted, strict=True)
+    ]
+
+
+def _verdicts(runs: StudyRuns, margins: Margins) -> Iterator[tuple[str, Verdict]]:
+    epochs = in_epochs(runs)
+    workers = [count for count in runs.workers(LINE) if count > 1]
+    kept = tuple(_keeps(epochs, count, margins) for count in workers)
+    yield KEEPS, Verdict(kept, "epochs to the target, against one worker, seed by seed")
+    for claim, one, what in ((FEWER, epochs, "epochs"), (SOONER, runs, "seconds")):
+        parts = _against_rival(one, [count for count in workers if runs.of(RIVAL, count)], margins)
+        yield claim, Verdict(tuple(parts), f"{what} to the target, line {LINE} against {RIVAL}, seed by seed")
+
+
+def _keeps(epochs: StudyRuns, workers: int, margins: Margins) -> Part:
+    """Whether it takes no more epochs than one worker, but for the margin."""
+    found, limit = contrast(epochs.sequential, epochs.of(LINE, workers), spread_of(epochs)), math.log(margins.faster)
+    text = in_words(found, f"{LINE} at {workers} workers", SEQUENTIAL, 1 - margins.level)
+    evidence = Evidence(found.p_below(limit), found.p_above(limit)) if found.pairs else NONE
+    leaning = found.leaning(limit)
+    return Part(text, evidence, leans=-1 if leaning > 0 else 1)
+
+
+def _against_rival(runs: StudyRuns, workers: Sequence[int], margins: Margins) -> Iterator[Part]:
+    spread = spread_of(runs)
+    for count in workers:
+        found = contrast(runs.of(LINE, count), runs.of(RIVAL, count), spread)
+        yield slower(found, f"{RIVAL} at {count} workers", LINE, margins)
