@@ -32,6 +32,7 @@ from strongscale.timing.timings import Duration, Timings
 from strongscale.training.epoch_log import COLUMNS, SECONDS
 from strongscale.training.prepare import SHARED
 from strongscale.tuning import search as tuning
+from strongscale.updates.synchronous import Synchronous
 
 NULL_LOSS = 0.048
 CONSTANT_LOSS = 0.019
@@ -286,7 +287,7 @@ def _steps(settings: CellSettings, outcome: Outcome) -> object:
         left = NUM_TRAINING
         for plan in plans:
             size = min(plan.batch, left)
-            log.add(size, settings.update_rule.work(size, settings.workers, GRADIENT_BYTES))
+            log.add(size, Synchronous().work(size, settings.workers, GRADIENT_BYTES))
             left -= size
         log.end_epoch()
     return plain(log.whole())

@@ -206,7 +206,9 @@ def own_part(study: Study, strategy: str) -> Study:
     training = replace(study.training, microbatch=microbatch(study, strategy))
     study = replace(study, training=training)
     entries = {
-        name: replace(entry, workers=None, seeds={}, around=None) for name, entry in study.strategies.items() if name == strategy
+        name: replace(entry, workers=None, seeds={}, around=None)
+        for name, entry in study.strategies.items()
+        if name == strategy
     }
     edge = Edge(epochs=study.edge.epochs) if is_rate_name(strategy) else Edge()
     if is_rate_name(strategy):
