@@ -1,7 +1,7 @@
 """What the rules of the proof of exactness ask of the configuration."""
 
 CASE_RANKS = (1, 2, 4)
-CASE = "results/{study}/exactness/{clock}/{workers}workers/{ranks}ranks"
+CASE = "results/{study}/exactness/{strategy}/{clock}/{workers}workers/{ranks}ranks"
 
 
 def case_folder(wildcards):
@@ -19,15 +19,17 @@ def case_ranks(wildcards):
 
 def own_files_of_case(wildcards):
     """The user's own files that a run of the proof is made of."""
-    return list(parts.digests(study_of(wildcards).parts(SEQUENTIAL)))
+    return list(parts.digests(study_of(wildcards).parts(wildcards.strategy)))
 
 
 def cases(wildcards):
-    """The folders of every number of workers on every number of ranks that has a worker each, on both clocks."""
+    """The folders of each line's numbers of workers on every number of ranks that has a worker each, on both clocks."""
+    study = study_of(wildcards)
     return [
-        f"results/{wildcards.study}/exactness/{clock}/{workers:02d}workers/{ranks}ranks"
+        f"results/{wildcards.study}/exactness/{line}/{clock}/{workers:02d}workers/{ranks}ranks"
+        for line, entry in study.strategies.items()
         for clock in ("wall", "emulated")
-        for workers in study_of(wildcards).workers
+        for workers in entry.workers or study.workers
         for ranks in CASE_RANKS
         if ranks <= workers
     ]

@@ -1,5 +1,7 @@
 """The proof of exactness: the same short run on many numbers of workers and ranks, on both clocks, ends with equal bits.
 
+Strong scaling's on any number of workers; that of a strategy whose learners hold weights of their own on any ranks.
+
 `case` writes the cell.json of one such run, `cost` measures what exactness costs, `table` puts the digests of the
 weights side by side.
 """
@@ -26,14 +28,16 @@ from strongscale.training import prepare
 
 log = logging.getLogger(__name__)
 
+STRONG = "strong"
 REPEATS = 9
 MICROBATCHES = (1, 2, 4, 8)
 
 
 @dataclass(frozen=True)
 class Case:
-    """One run of the proof, by its folder: .../<clock>/<NN>workers/<R>ranks."""
+    """One run of the proof, by its folder: .../<strategy>/<clock>/<NN>workers/<R>ranks."""
 
+    strategy: str
     clock: Literal["wall", "emulated"]
     workers: int
     ranks: int
@@ -41,8 +45,9 @@ class Case:
     @classmethod
     def of(cls, folder: Path) -> "Case":
         """The case whose folder this is."""
-        clock, workers, ranks = folder.parts[-3:]
+        strategy, clock, workers, ranks = folder.parts[-4:]
         return cls(
+            strategy,
             "wall" if clock == "wall" else "emulated",
             int(workers.removesuffix("workers")),
             int(ranks.removesuffix("ranks")),
@@ -50,17 +55,18 @@ class Case:
 
 
 def settings_of(case: Case, study: Study, name: str, folder: Path, dataset: Path) -> CellSettings:
-    """Strong scaling with the study's training, on the case's clock, workers and ranks."""
-    strong = replace(study, strategies={"strong": StrategyEntry()}, clock=case.clock, max_ranks=None)
-    cell = Cell(name, "strong", case.workers, study.first_seeds[0])
-    return replace(prepare.resolve(strong, cell, folder=folder, dataset=dataset), ranks=case.ranks, trajectories=None)
+    """A line of the study, on the case's clock, workers and ranks."""
+    entry = study.strategies.get(case.strategy, StrategyEntry())
+    alone = replace(study, strategies={case.strategy: entry}, clock=case.clock, max_ranks=None)
+    cell = Cell(name, case.strategy, case.workers, study.first_seeds[0])
+    return replace(prepare.resolve(alone, cell, folder=folder, dataset=dataset), ranks=case.ranks, trajectories=None)
 
 
 def write_case(options: argparse.Namespace) -> None:
     """Write the cell.json of one case."""
     folder = options.output.parent
     study = build(Study, json.loads(options.settings), "study")
-    name = folder.parts[-5]
+    name = folder.parts[-6]
     write_json(options.output, plain(settings_of(Case.of(folder), study, name, folder, options.dataset.parent)))
 
 
@@ -97,7 +103,7 @@ def _step_times_s(
     trainers = {}
     for name, training in variants.items():
         case = replace(study, training=training)
-        cell = settings_of(Case("emulated", workers, 1), case, "cost", folder, options.dataset.parent)
+        cell = settings_of(Case(STRONG, "emulated", workers, 1), case, "cost", folder, options.dataset.parent)
         write_json(folder / "cell.json", plain(cell))
         trainers[name] = setup.prepare(folder, World())
     times_s: dict[int, list[float]] = {name: [] for name in trainers}
@@ -122,12 +128,13 @@ def write_table(options: argparse.Namespace) -> None:
         case, result = Case.of(path.parent), read_json(path)
         _check_ranks(path, case, result)
         rows.append(
-            {"workers": case.workers, "clock": case.clock, "ranks": case.ranks, "epochs": result["epochs"]}
+            {"strategy": case.strategy, "workers": case.workers, "clock": case.clock, "ranks": case.ranks}
+            | {"epochs": result["epochs"]}
             | {"device": result["device"], "weights_hash": last_digest(path.parent)}
         )
-    table = pd.DataFrame(rows).sort_values(["workers", "clock", "ranks"])
+    table = pd.DataFrame(rows).sort_values(["strategy", "workers", "clock", "ranks"])
     cost = pd.read_csv(options.cost)
-    equal = table["weights_hash"].nunique() == 1
+    equal = are_equal(table)
     with atomic(options.output.with_suffix(".csv")) as temporary:
         table.to_csv(temporary, index=False)
     write_text(options.output.with_suffix(".md"), _page(table, cost, equal))
@@ -136,6 +143,12 @@ def write_table(options: argparse.Namespace) -> None:
             f"{options.output.with_suffix('.md')}: the digests differ: this machine or its libraries aren't exact"
         )
     log.info("%d runs, all with the same bits", len(table))
+
+
+def are_equal(table: pd.DataFrame) -> bool:
+    """Strong scaling has one digest for all numbers of workers, any other line one for each."""
+    paths = table["workers"].where(table["strategy"] != STRONG, 0)
+    return bool((table.groupby(["strategy", paths])["weights_hash"].nunique() == 1).all())
 
 
 def _check_ranks(path: Path, case: Case, result: dict[str, Any]) -> None:
@@ -147,18 +160,26 @@ def _check_ranks(path: Path, case: Case, result: dict[str, Any]) -> None:
 
 
 def _page(table: pd.DataFrame, cost: pd.DataFrame, equal: bool) -> str:
-    """A row for each number of workers: the digest of every run, and the cost."""
+    """A row for each line and number of workers: the digest of every run, and the cost."""
     table = table.assign(
         run=[f"{clock}, {ranks} rank(s)" for clock, ranks in zip(table["clock"], table["ranks"], strict=True)]
     )
-    wide = table.pivot_table(index="workers", columns="run", values="weights_hash", aggfunc="first").fillna("")
+    wide = (
+        table.pivot_table(index=["strategy", "workers"], columns="run", values="weights_hash", aggfunc="first")
+        .fillna("")
+        .reset_index()
+    )
     ratios = cost.pivot_table(index="workers", columns="microbatch", values="exact_over_fast")
     ratios.columns = [f"micro-batches of {size}" for size in ratios.columns]
-    verdict = "All digests are equal." if equal else "**The digests differ.**"
+    verdict = (
+        "All digests of a path are equal: strong scaling's on any number of workers, another strategy's on any ranks."
+        if equal
+        else "**The digests differ.**"
+    )
     devices = ", ".join(sorted(table["device"].unique()))
     return (
-        f"Digests of the weights after {table['epochs'].max()} epochs of strong scaling in exact mode, {len(table)} runs "
-        f"({devices}). {verdict}\n\n{wide.to_markdown()}\n\nTime of a step in exact mode over one in fast mode, all workers "
+        f"Digests of the weights after {table['epochs'].max()} epochs in exact mode, {len(table)} runs "
+        f"({devices}). {verdict}\n\n{wide.to_markdown(index=False)}\n\nTime of a step in exact mode over one in fast mode, all workers "
         f"one after another, measured by turns in one process:\n\n{ratios.map('{:.2f}'.format, na_action='ignore').fillna('').to_markdown()}\n"
     )
 

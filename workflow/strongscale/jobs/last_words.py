@@ -7,7 +7,7 @@ ERROR = " ERROR "
 PATTERNS = (
     *("*/logs/*.log", "datasets/*/logs/*.log"),
     *("*/cells/*/*/*/launch.log", "*/cells/*/*/*/cell.log"),
-    *("*/exactness/*/*/*/launch.log", "*/exactness/*/*/*/cell.log"),
+    *("*/exactness/*/*/*/*/launch.log", "*/exactness/*/*/*/*/cell.log"),
 )
 
 

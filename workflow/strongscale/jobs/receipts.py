@@ -43,7 +43,7 @@ def drop_hollow(results: Path) -> list[Path]:
 
 def _all_in(results: Path) -> Iterable[Path]:
     yield from results.glob(f"*/cells/*/*/*/{CELL}")
-    yield from results.glob(f"*/exactness/*/*/*/{CELL}")
+    yield from results.glob(f"*/exactness/*/*/*/*/{CELL}")
     yield from results.glob("*/receipts/*.json")
     yield from results.glob("datasets/*/receipts/*.json")
 

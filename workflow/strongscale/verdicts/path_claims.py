@@ -120,9 +120,9 @@ def _proof(runs: StudyRuns) -> Part:
             f"{text}. The proof wasn't run beside this study: snakemake --profile local exactness", is_proof=True
         )
     try:
-        table = pd.read_csv(proof)
+        table = pd.read_csv(proof).query("strategy == 'strong'")
         digests, devices = table["weights_hash"].nunique(), set(table["device"])
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, pd.errors.UndefinedVariableError) as error:
         raise UserError(f"{proof}: not a table of digests ({error}); remove it and prove again") from None
     own = {device for run in runs.runs for device in run.result.devices}
     if not own <= devices:
