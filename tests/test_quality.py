@@ -259,7 +259,7 @@ def test_the_page_names_reasons_and_leaks(folder, tmp_path):
 @pytest.mark.parametrize(("padding", "words"), [("air", "air"), ("nearest", "what lies nearest in the scan")])
 def test_the_page_says_how_much_of_padded_cubes_lies_beyond_the_scan_and_what_is_there(tmp_path, padding, words):
     states = ["padded", "cut", "padded", "cube", "cube"]
-    manifest = manifest_of(5, state=states, air_share=[0.1, 0.2, 0.75, 0, 0])
+    manifest = manifest_of(5, state=states, air_share=[0.1, 0.2, 0.75, 0, 0], air_axis=["k", "k", "i", "", ""])
     folder = write_all(tmp_path / "mine", random_cubes(5), manifest)
     if padding != "air":
         change_json(folder / "dataset.json", padding=padding)
@@ -267,6 +267,7 @@ def test_the_page_says_how_much_of_padded_cubes_lies_beyond_the_scan_and_what_is
     last = sections(data, find_duplicates(data.cubes_NDHW, data.manifest), [])[-1]
     assert f"3 of 5 reach over their scan's border: there they are filled with {words}" in last.sentences[0]
     assert "35.0 % of their voxels in the mean, 20.0 % in the median and 75.0 % at most; in 1 it" in last.sentences[0]
+    assert last.sentences[1] == "Of the scan's axes i, j and k, most of that lies along k in 2, along i in 1 of them."
 
 
 def with_masks(folder, masks):

@@ -80,7 +80,7 @@ def _cut_nodule(scan: Scan, mask: Scan | None, row: dict[str, Any], settings: Cu
     except (UserError, OSError) as fault:
         return _dropped(row, fault)
     is_cut = row["diameter_mm"] > settings.voxels * voxel_mm * (1 + 1e-9)
-    facts = {"voxel_mm": voxel_mm, "air_share": cube.air_share}
+    facts = {"voxel_mm": voxel_mm, "air_share": cube.air_share, "air_axis": cube.air_axis}
     facts |= {f"spacing_{axis}_mm": float(width) for axis, width in zip("ijk", scan.spacing_mm, strict=True)}
     state = "cut" if is_cut else "padded" if cube.air_share > 0 else "cube"
     return row | facts | {"state": state, "lost": False}, cube

@@ -29,6 +29,8 @@ class Cube:
     voxels_ZYX: NDArray[np.float32]
     air_share: float
     """However it was padded."""
+    air_axis: str = ""
+    """The axis of the scan, i, j or k, along which most of that lies; none where nothing does."""
     mask_ZYX: NDArray[np.uint8] | None = None
     """1 in the nodule, 0 elsewhere; nothing where masks weren't asked for."""
 
@@ -56,8 +58,9 @@ def cut_cube(scan: Scan, centre_mm: ArrayLike, voxel_mm: float, settings: Cubes)
         place = ", ".join(f"{number:g}" for number in np.asarray(centre_mm, dtype=float))
         raise UserError(f"{scan.path}: voxels near ({place}) mm aren't numbers; fill them with air")
     last = np.array(scan.shape) - 1
-    outside = ((coordinates < -1e-6) | (coordinates > last + 1e-6)).any(axis=1)
-    return Cube(np.clip(cube, 0, 1).reshape((settings.voxels,) * 3), float(outside.mean()))
+    outside_N3 = (coordinates < -1e-6) | (coordinates > last + 1e-6)
+    axis = "ijk"[int(outside_N3.sum(axis=0).argmax())] if outside_N3.any() else ""
+    return Cube(np.clip(cube, 0, 1).reshape((settings.voxels,) * 3), float(outside_N3.any(axis=1).mean()), axis)
 
 
 def _refuse_too_large(scan: Scan, sizes: NDArray[np.float64], side_mm: float) -> None:

@@ -40,7 +40,7 @@ REASONS = {
 COLUMNS = [
     *("file", "row", "seriesuid", "patient", "subset", "x_mm", "y_mm", "z_mm", "diameter_mm", "readers"),
     *("state", "reason", "detail", "lost"),
-    *("voxel_mm", "air_share", "spacing_i_mm", "spacing_j_mm", "spacing_k_mm"),
+    *("voxel_mm", "air_share", "air_axis", "spacing_i_mm", "spacing_j_mm", "spacing_k_mm"),
 ]
 KEY = ["file", "row"]
 MOST_NAMED = 20

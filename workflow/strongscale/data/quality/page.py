@@ -227,7 +227,16 @@ def _padding(data: DataSet) -> Section:
         f"is {percent(beyond.mean())} of their voxels in the mean, {percent(beyond.median())} in the median and "
         f"{percent(beyond.max())} at most; in {(beyond > 0.5).sum()} it is more than half."
     )
-    return Section("Padded cubes", [sentence])
+    return Section("Padded cubes", [sentence, *_padded_axes(data.manifest)])
+
+
+def _padded_axes(manifest: pd.DataFrame) -> list[str]:
+    """Along which axis of their scans most of it lies; manifests of earlier versions don't say."""
+    if "air_axis" not in manifest:
+        return []
+    counts = manifest["air_axis"].fillna("").value_counts().drop("", errors="ignore")
+    told = ", ".join(f"along {axis} in {count}" for axis, count in counts.items())
+    return [f"Of the scan's axes i, j and k, most of that lies {told} of them."] if len(counts) else []
 
 
 def _masks(data: DataSet) -> list[Section]:
