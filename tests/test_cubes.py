@@ -151,7 +151,11 @@ def test_voxels_that_are_no_numbers_are_refused(intensity: float) -> None:
 def test_the_share_of_air_is_told() -> None:
     scan = scan_of(np.full((20, 20, 20), 400), [1, 1, 1], [0, 0, 0])
     assert cut_cube(scan, [-0.5, 10, 10]).air_share == pytest.approx(0.5)
-    assert [cut_cube(scan, centre).air_axis for centre in ([-0.5, 10, 10], [10, 10, -0.5], [10, 10, 10])] == ["i", "k", ""]
+    assert [cut_cube(scan, centre).air_axis for centre in ([-0.5, 10, 10], [10, 10, -0.5], [10, 10, 10])] == [
+        "i",
+        "k",
+        "",
+    ]
 
 
 def test_smoothing_makes_the_scans_voxels_as_wide_as_the_cubes() -> None:
