@@ -16,6 +16,7 @@ from strongscale.recovery.finished import read_settings
 from strongscale.settings import cells
 from strongscale.settings.config import Study
 from strongscale.settings.config_file import parse, refuse_repeated_keys
+from strongscale.strategies.base import Strategy
 
 ROOT = Path(__file__).parents[1]
 RAW = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -388,3 +389,10 @@ def test_a_rate_of_its_own_is_no_part_of_what_seconds_are_made_of():
 def test_a_rate_of_the_edge_that_is_the_studys_own_is_not_run_twice():
     raw = changed("studies.paper.edge.rates", [0.00105, 0.0021])
     assert [cell.strategy for cell in cells.rate_cells("paper", parse(raw).studies["paper"])] == ["rate_0.0021"]
+
+
+@pytest.mark.parametrize("name", parts.names(Strategy))
+def test_every_strategy_can_be_a_line_of_a_study(name):
+    config = parse(changed("studies.quick.strategies", {name: {}}))
+    assert config.broken == {}
+    assert list(config.studies["quick"].strategies) == [name]

@@ -279,11 +279,15 @@ def _check_seeds(study: Study, name: str, entry: StrategyEntry, key: str) -> Non
 
 
 def _check_brought(strategy: Strategy) -> None:
-    """The optimizer and the update rule that a strategy brings must be such."""
-    for base in (Optimizer, Update):
+    """The optimizer and the update rule that a strategy brings must be such; an update rule may go by its name or settings."""
+    for base, others in ((Optimizer, ()), (Update, (str, Mapping))):
+        method = f"strategy {strategy.kind}: {base.__name__.lower()}()"
         with parts.blamed():
             brought = getattr(strategy, base.__name__.lower())()
-        if not isinstance(brought, base | None):
-            raise PartError(
-                f"strategy {strategy.kind}: {base.__name__.lower()}() gives {show(brought)}; allowed: an {base.__name__}, or None"
-            )
+        if not isinstance(brought, (base, *others, type(None))):
+            raise PartError(f"{method} gives {show(brought)}; allowed: an {base.__name__}, or None")
+        if brought is not None:
+            try:
+                build(base, brought, method)
+            except UserError as mistake:
+                raise PartError(str(mistake)) from None
