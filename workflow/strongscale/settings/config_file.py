@@ -256,6 +256,10 @@ def _check_strategy(study: Study, name: str, entry: StrategyEntry, key: str) -> 
     kind = parts.find(Strategy, entry.kind or name, f"{key}.kind" if entry.kind else key)
     strategy = build(kind, entry.parameters, f"{key}.parameters")
     _check_brought(strategy)
+    try:
+        cells.update_rule(entry.update, strategy)
+    except UserError as mistake:
+        raise UserError(f"{key}.{mistake}") from None
     for workers in study.workers_of(name):
         batch = check_workers(strategy, study.training, workers, key)
         size = cells.microbatch(study, name)
