@@ -38,13 +38,12 @@ def test_a_number_that_is_given_needs_no_timings(folder):
 
 
 @pytest.mark.slow
-def test_timings_that_know_no_learners_are_one_line(folder):
+def test_timings_of_other_work_are_one_line(folder):
     with_study(folder, timings="two_cores")
     told = snakemake(folder, f"{CELL}/cell.json", config="mine.yaml")
     assert told.returncode == 1
     assert "Traceback" not in told.stdout
-    log = (folder / CELL / "cell.log").read_text()
-    assert "learners" in log or "its seconds are of" in log
+    assert "two_cores.json: its seconds are of task" in (folder / CELL / "cell.log").read_text()
     assert not (folder / CELL / "cell.json").exists()
 
 
