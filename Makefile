@@ -46,6 +46,7 @@ bench: .venv/complete  ## against what others use, as ratios: docs/benchmarks
 	PYTHONPATH=workflow python -m benchmarks.cubes --scans 4 --repeats 5
 	PYTHONPATH=workflow python -m benchmarks.training
 	PYTHONPATH=workflow python -m benchmarks.unet
+	PYTHONPATH=workflow python -m benchmarks.learners
 	PYTHONPATH=workflow python -m benchmarks.ranks
 	PYTHONPATH=workflow python -m benchmarks.workflow
 	PYTHONPATH=workflow python -m benchmarks.verdicts

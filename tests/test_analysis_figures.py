@@ -151,6 +151,18 @@ def test_strong_scaling_that_was_not_trained_again_is_compared_too(tmp_path):
     assert [one.workers for one in compared if one.strategy == "sequential"] == [1]
 
 
+def test_runs_of_another_number_of_learners_are_not_compared(tmp_path):
+    """As auto may find it where one study takes another machine's timings."""
+    wall, emulated = map(load, both_clocks(tmp_path))
+    learning = {"kind": "sma", "parameters": {"learners": 2}}
+    runs = tuple(
+        replace(run, settings=replace(run.settings, **learning)) if run.strategy == "weak" else run
+        for run in emulated.runs
+    )
+    before, after = (clock_check.compare(wall, other) for other in (emulated, replace(emulated, runs=runs)))
+    assert {one.strategy for one in before} - {one.strategy for one in after} == {"weak"}
+
+
 def test_the_clock_check_refuses_the_clocks_the_other_way_round(tmp_path):
     wall, emulated = both_clocks(tmp_path)
     with pytest.raises(UserError, match="its clock is emulated; needed here: wall"):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from benchmarks import cubes, frame, training, unet
+from benchmarks import cubes, frame, learners, training, unet
 from benchmarks.cutters import CONTENDERS, find_nodules, ours, scan_path
 from benchmarks.plain_density import PlainDensity
 from conftest import environment
@@ -187,3 +187,16 @@ def test_a_witness_that_is_not_installed_is_told_in_one_line(monkeypatch: pytest
     monkeypatch.setattr(frame, "installed", lambda package: False)
     with pytest.raises(UserError, match="monai: not installed; pip install --no-deps"):
         unet.main(["--quick"])
+
+
+def test_stacked_learners_have_the_gradients_that_each_has_alone_and_step_alike(tmp_path: Path) -> None:
+    made = learners.write_samples(tmp_path / "samples", 8)
+    trainers = {name: learners.trainer_of(tmp_path / name, *made[name]) for name in ("digits", "autoencoder")}
+    summaries, said = learners.measure(trainers, [2], repeats=1)
+    assert list(said) == ["digits"]  # the autoencoder's gradients are written out by hand
+    assert {(one.contender, one.figure) for one in summaries} == {
+        (learners.IN_TURN, "digits_2_ms"),
+        (learners.STACKED, "digits_2_ms"),
+        (learners.IN_TURN, "autoencoder_2_ms"),
+    }
+    assert trainers["digits"].update.kind == "synchronous"

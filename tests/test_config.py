@@ -74,6 +74,11 @@ MISTAKES = [
     ("studies.unet_quick.task.levels", 6, ["unet_quick.task.levels: 6", "32 voxels", "nothing to normalise over"]),
     ("datasets.phantom_masked.cubes.voxels", 30, ["studies.unet_quick.task.levels: 3", "30 voxels", "divides 30"]),
     ("studies.fair.strategies.linear", {}, ["studies.fair.strategies.linear", "only changes the rate", "weak"]),
+    (
+        "studies.fair.strategies.sma",
+        {"parameters": {"learners": "auto"}},
+        ["studies.fair.strategies.sma.parameters.learners", "auto", "allowed: a number"],
+    ),
     ("studies.fair.strategies.warmup", {}, ["studies.fair.strategies.warmup", "only changes the rate"]),
     ("studies.quick.edge.between", None, ["studies.quick.edge.between", "null", "two rates [LOW, HIGH]"]),
     ("studies.quick.edge.between", [0.004, 0.001], ["edge.between: [0.004, 0.001]", "the lower rate first"]),
@@ -394,3 +399,10 @@ def test_a_rate_of_its_own_is_no_part_of_what_seconds_are_made_of():
 def test_a_rate_of_the_edge_that_is_the_studys_own_is_not_run_twice():
     raw = changed("studies.paper.edge.rates", [0.00105, 0.0021])
     assert [cell.strategy for cell in cells.rate_cells("paper", parse(raw).studies["paper"])] == ["rate_0.0021"]
+
+
+@pytest.mark.parametrize("name", parts.names(Strategy))
+def test_every_strategy_can_be_a_line_of_a_study(name):
+    config = parse(changed("studies.quick.strategies", {name: {}}))
+    assert config.broken == {}
+    assert list(config.studies["quick"].strategies) == [name]

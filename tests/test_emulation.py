@@ -7,11 +7,12 @@ import pytest
 from emulation_fixtures import NO_NETWORK, emulation, timings
 
 from strongscale.common.errors import UserError
+from strongscale.common.schema import build, plain
 from strongscale.settings.config import NETWORKS, Network
 from strongscale.timing.emulation import LOSS_BYTES
 from strongscale.timing.network import all_reduce_s
 from strongscale.timing.steps import Kind, Steps
-from strongscale.timing.timings import Duration
+from strongscale.timing.timings import Duration, Several, Timings
 from strongscale.updates.base import Message
 from strongscale.updates.synchronous import Synchronous
 
@@ -227,3 +228,34 @@ def test_seconds_are_finite_for_any_number_of_workers():
     for workers in (1, 3, 7, 20, 1000):
         (seconds,) = emulation(NO_NETWORK, stragglers=0.05).clock(steps(workers))
         assert math.isfinite(seconds.total)
+
+
+# --- several learners of a worker
+
+FOUR = (Several(learners=2, samples=4, seconds=1.5), Several(learners=2, samples=3, seconds=1.25))
+
+
+def learning(*passes, num_updates=2, **changes):
+    """The seconds of a worker's step with these passes on a device that knows two learners."""
+    return emulation(timings=timings(learners=FOUR), **changes).step(one_kind(passes, num_updates=num_updates))[0]
+
+
+def test_learners_take_as_long_as_was_measured_with_as_many_of_them():
+    assert learning((2, 2)) == 1.5
+    assert learning((2, 1)) == 1.25
+    assert learning((2, 2), (2, 1)) == 1.5  # the slowest worker's
+
+
+@pytest.mark.parametrize("passes", [(2, 2, 2), (4, 4), (3, 1), (4,)])
+def test_learners_that_were_not_measured_take_their_passes_and_updates_one_after_another(passes):
+    kind = one_kind([passes], num_updates=len(passes))
+    assert learning(passes, num_updates=len(passes)) == emulation().step(kind)[0]
+
+
+def test_passes_with_one_update_together_are_no_learners():
+    assert learning((2, 2), num_updates=1) == emulation().step(one_kind([(2, 2)]))[0]
+
+
+def test_a_file_of_timings_that_knows_no_learners_says_nothing_of_them():
+    assert "learners" not in plain(timings())
+    assert build(Timings, plain(timings(learners=FOUR)), "") == timings(learners=FOUR)

@@ -64,6 +64,18 @@ def test_training_has_the_same_bits_on_any_number_of_ranks(make_cell, name, rank
     assert hashes(together) == hashes(alone)
 
 
+@pytest.mark.parametrize("ranks", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_learners_with_a_minibatch_each_have_the_same_bits_on_any_number_of_ranks(make_cell, ranks):
+    """Four workers with three learners of two samples each."""
+    settings = {"reduction": "exact", "parameters": {"learners": 3}, "batch_size": 2, "max_epochs": 2}
+    alone, together = (make_cell("sma", 4, name=label, **settings) for label in ("alone", "together"))
+    train(alone, World())
+    answer = mpirun(ranks, "strongscale.training", together)
+    assert answer.returncode == 0, answer.stderr
+    assert read_json(alone / "result.json")["minibatch"] == 24
+    assert hashes(together) == hashes(alone)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RULES)
 def test_fast_sums_on_ranks_are_those_of_one_but_for_rounding(make_cell, name):

@@ -29,8 +29,10 @@ def test_its_lines_are_read():
     rules = {line: cells.update_rule(entry.update, study.strategy(line)) for line, entry in study.strategies.items()}
     assert {line: rule.kind for line, rule in rules.items()} == {
         "sma": "sma",
+        "sma_auto": "sma",
         "sma_4": "sma",
         "local_2": "local",
         "squareroot": "synchronous",
     }
+    assert study.strategy("sma_auto").learners_each == "auto"
     assert (rules["sma_4"].learners_each, rules["local_2"].every) == (4, 2)

@@ -13,11 +13,14 @@ from strongscale.common.files import read_json, write_json
 from strongscale.common.schema import build, plain
 from strongscale.distributed.world import World
 from strongscale.measurement import timings as measurement
-from strongscale.measurement.timings import Lap, Work, doubts, sizes_of
+from strongscale.measurement.laps import Lap, Work
+from strongscale.measurement.learners import sizes_of as sizes_of_learners
+from strongscale.measurement.timings import doubts, sizes_of
 from strongscale.optimizers.sgd import Sgd
 from strongscale.settings import timed
 from strongscale.settings.cells import Cell
 from strongscale.settings.config import StrategyEntry, Study, Training
+from strongscale.timing.learners import number_of
 from strongscale.timing.timings import Load, Timings, read_timings
 from strongscale.training import prepare, setup
 
@@ -293,3 +296,61 @@ def prepare_again(study, dataset, folder):
 
 def test_the_file_that_is_written_is_plain_json(measured):
     assert build(Timings, read_json(measured), "") == read_timings(measured)
+
+
+# --- learners
+
+LEARNING = replace(STUDY, strategies={"sma": StrategyEntry(parameters={"learners": "auto"})}, workers=(1, 2))
+
+
+def measured_with(monkeypatch, tiny_dataset, seconds):
+    """The timings of a study that asks how many learners pay, on a machine that takes so long with 1, 2, 3, ... of them."""
+
+    def measure(works, device, limit_s):
+        for work in works:
+            work.once()
+            number = getattr(work, "learners", 1)
+            work.laps[:] = [seconds[number - 1] * work.samples / number / 16 or 1.0] * 2
+
+    monkeypatch.setattr(measurement, "measure", measure)
+    monkeypatch.setattr(measurement.learners, "measure", measure)
+    study = replace(timed.own_part(LEARNING, "sma"), training=replace(LEARNING.training, batch_size=4))
+    return measurement.timings_of(study, tiny_dataset, ["4:1", "8:2", "4:1:auto", "8:2:auto"], 0.0)
+
+
+def test_learners_are_tried_until_one_does_not_pay_and_all_that_was_tried_is_written_down(monkeypatch, tiny_dataset):
+    found = measured_with(monkeypatch, tiny_dataset, [1.0, 1.1, 1.4, 1.95, 1.0])
+    assert [one.learners for one in found.learners if one.samples == 4 * one.learners] == [1, 2, 3, 4]
+    assert number_of(found.tried(4)) == 3
+
+
+def test_learners_that_pay_are_measured_at_all_sizes_that_cells_need(monkeypatch, tiny_dataset):
+    """50 samples: with 3 learners 4 minibatches of 12 and one of 2, which not all have, on a worker; 2 of 24, and 2, on two."""
+    found = measured_with(monkeypatch, tiny_dataset, [1.0, 1.1, 1.4, 1.95, 1.0])
+    assert [one.samples for one in found.learners if one.learners == 3] == [12]
+    assert sizes_of_learners([(4, 1, None)], 51, {4: 3}) == {(3, 12), (3, 3)}
+    assert sizes_of_learners([(8, 2, None)], 55, {4: 3}) == {(3, 12), (3, 4), (3, 3)}
+    assert sizes_of_learners([(16, 2, 2)], 100, {}) == {(2, 8), (2, 2)}
+    assert sizes_of_learners([(4, 1, None)], 50, {4: 1}) == set()
+
+
+def test_a_minibatch_of_more_samples_than_there_are_has_no_learners_to_find(tiny_dataset):
+    study = timed.own_part(LEARNING, "sma")
+    with pytest.raises(
+        UserError, match="learners: 'auto' is not allowed for a minibatch of 64 samples, of 50 there are"
+    ):
+        measurement.timings_of(study, tiny_dataset, ["64:1", "64:1:auto"], 0.0)
+
+
+def test_learners_are_measured_for_real_and_train_nothing(tiny_dataset, tmp_path, monkeypatch):
+    trainers = []
+    prepare_once = setup.prepare
+    monkeypatch.setattr(
+        measurement.setup, "prepare", lambda *given: trainers.append(prepare_once(*given)) or trainers[0]
+    )
+    study = timed.own_part(LEARNING, "sma")
+    found = measurement.timings_of(study, tiny_dataset, ["16:1", "16:1:2"], 0.05)
+    monkeypatch.undo()
+    assert [(one.learners, one.samples) for one in found.learners] == [(2, 2), (2, 16)]
+    assert all(one.seconds > 0 and one.laps >= 2 for one in found.learners)
+    assert trainers[0].flat.digest() == prepare_again(study, tiny_dataset, tmp_path).flat.digest()

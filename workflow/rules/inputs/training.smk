@@ -85,7 +85,27 @@ def sources_of_settings(wildcards):
         found["learning_rate"] = tuple(f"results/{cell.study}/{path}" for path in (search.receipt, search.file))
     if study.pilots and not is_beside and cell.strategy != cells.PILOT:
         found["target"] = (f"results/{cell.study}/target.json",) * 2
+    if timed.finds_learners(study, cell.strategy):
+        found["timings"] = timings_of(cell.study, study, cell.strategy)
     return found
+
+
+def timings_of(name, study, line):
+    """The receipt of a line's timings, and where they lie; a user's own file is its own receipt."""
+    path = timed.path_in(Path("results"), study, line)
+    if study.clock == "emulated" and study.timings:
+        return (given_timings(name, study),) * 2
+    return f"results/timings/receipts/{path.parent.name}.json", str(path)
+
+
+def given_timings(name, study):
+    """The file of timings that a study names."""
+    path = timed.path_of(study.timings)
+    if not path.exists():
+        sys.exit(
+            f"config: studies.{name}.timings: {path}: no such file; allowed: {', '.join(timed.shipped())}, or a file"
+        )
+    return str(path)
 
 
 def edge_receipt(name):
@@ -104,19 +124,13 @@ def options_from_runs(wildcards):
     return " ".join(f"--{name.replace('_', '-')} {shlex.quote(path)}" for name, (_, path) in found.items())
 
 
-def timed_lines(name, study):
-    """The lines of a study whose seconds are computed."""
-    beside = [*cells.rate_cells(name, study), *cells.pilot_cells(name, study)]
-    return list(dict.fromkeys([*study.strategies, *(cell.strategy for cell in beside)]))
-
-
 @functools.cache
 def timed_works():
     """What must be timed on this machine for all studies together: by its name, in which studies and lines it is needed."""
     works = {}
     for name, study in CONFIG.studies.items():
         names = {}
-        for line in timed_lines(name, study) if study.clock == "emulated" and not study.timings else []:
+        for line in timed.measured_lines(name, study):
             optimizer = json.dumps(plain(timed.optimizer_of(study, line)))
             names.setdefault(optimizer, timed.name_of(study, line))
             works.setdefault(names[optimizer], []).append((name, line))
@@ -157,9 +171,9 @@ def timed_dataset(wildcards):
 
 
 def timed_minibatches(wildcards):
-    """The minibatches of all studies that need these timings, as SAMPLES:WORKERS."""
+    """The minibatches of all studies that need these timings, as SAMPLES:WORKERS or SAMPLES:WORKERS:LEARNERS."""
     _, study, line = timed_first(wildcards)
-    return [f"{samples}:{workers}" for samples, workers in sorted(timed.minibatches(study, line))]
+    return timed.asked(study, line)
 
 
 def timed_job(wildcards, attempt):
@@ -173,12 +187,7 @@ def clock_sources(name, study):
     if study.clock == "wall":
         return []
     if study.timings:
-        path = timed.path_of(study.timings)
-        if not path.exists():
-            sys.exit(
-                f"config: studies.{name}.timings: {path}: no such file; allowed: {', '.join(timed.shipped())}, or a file"
-            )
-        found = [str(path)]
+        found = [given_timings(name, study)]
     else:
         works = {work for work, needed in timed_works().items() if any(one == name for one, _ in needed)}
         found = [f"results/timings/receipts/{work}.json" for work in sorted(works)]

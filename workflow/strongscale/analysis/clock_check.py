@@ -102,7 +102,8 @@ def compare(wall: StudyRuns, emulated: StudyRuns) -> list[Comparison]:
         other = others.get(key)
         if other is None or key in found or not min(run.result.epochs, other.result.epochs):
             continue
-        if wall.study.strategy(run.stands_as) == emulated.study.strategy(run.stands_as):
+        numbers = {one.settings.update_rule.learners_each for one in (run, other)}  # auto may have found two
+        if wall.study.strategy(run.stands_as) == emulated.study.strategy(run.stands_as) and len(numbers) == 1:
             found[key] = _compare_runs(wall, run, emulated, other)
     return [found[key] for key in sorted(found)]
 

@@ -13,7 +13,7 @@ from strongscale.settings.config import Study
 from strongscale.timing.emulation import Emulation
 from strongscale.timing.network import network_of
 from strongscale.timing.seconds import Seconds
-from strongscale.timing.timings import Timings, read_timings
+from strongscale.timing.timings import Timings, check_work, read_timings
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,12 @@ def machine_of(study_folder: Path, study: Study, lines: list[str]) -> Machine:
     read: dict[Path, Timings] = {}
     emulations = {}
     for line in lines:
-        path = timings_path(study_folder.parent, study, line)
+        path = timed.path_in(study_folder.parent, study, line)
         if path not in read:
             if study.timings is None:
                 _check_made(path, path.parents[1] / "receipts" / f"{path.parent.name}.json")
             read[path] = read_timings(path)
-            check_work(path, read[path], study, line)
+            check_work(path, read[path], timed.work_of(study, line))
         emulations[line] = Emulation(
             timings=read[path], network=network, evaluation=study.evaluation, stragglers=study.stragglers
         )
@@ -99,23 +99,3 @@ def _check_made(path: Path, receipt: Path) -> None:
     """What is measured on this machine is there."""
     if not path.exists():
         raise UserError(f"{path}: no such file; make it with `snakemake {receipt}`")
-
-
-def timings_path(results: Path, study: Study, line: str) -> Path:
-    """Where the timings lie that a line's seconds are made of."""
-    if study.timings is not None:
-        return timed.path_of(study.timings)
-    return results / "timings" / timed.name_of(study, line) / "timings.json"
-
-
-def check_work(path: Path, timings: Timings, study: Study, line: str) -> None:
-    """Seconds of another model or optimizer are no seconds of this one."""
-    if timings.work is None:
-        return
-    wanted = timed.work_of(study, line)
-    for name, value in wanted.items():
-        if name in timings.work and timings.work[name] != value:
-            raise UserError(
-                f"{path}: its seconds are of {name} {timings.work[name]}, the study's is {value}; allowed: timings of the "
-                "same work"
-            )

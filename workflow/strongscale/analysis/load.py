@@ -16,6 +16,7 @@ from strongscale.common.errors import UserError
 from strongscale.common.files import read_json
 from strongscale.common.schema import build, plain
 from strongscale.jobs.receipts import CELL as RECEIPT
+from strongscale.settings import timed
 from strongscale.settings.cells import (
     Cell,
     CellSettings,
@@ -181,7 +182,7 @@ def _read_cell(
     expected = _expected(study_folder, cell, study, dataset_hash or settings.dataset_hash, settings.brightness)
     _check_cell(folder, cell, study, settings, result, expected)
     epochs = read_epochs(folder / "epochs.csv", timed=study.clock == "wall")
-    strategy = _expected_strategy(cell, study)
+    strategy = expected.create_strategy()
     problem = next(contradictions(settings, strategy, raw, result, epochs), None)
     if problem:
         raise UserError(f"{path}: {problem}; {BROKEN}")
@@ -194,7 +195,8 @@ def _read_cell(
 def _expected(
     study_folder: Path, cell: Cell, study: Study, dataset_hash: str, brightness: float | None
 ) -> CellSettings:
-    """What cell.json must say: the study's own settings, and what other runs and the data set told."""
+    """What cell.json must say: the study's own settings, and what other runs, measurements and the data set told."""
+    finds = timed.finds_learners(study, cell.strategy)
     return resolve(
         study,
         cell,
@@ -204,6 +206,7 @@ def _expected(
         brightness=brightness if study.model.start == "mean" else None,
         learning_rate=study_folder / rate_file(study, cell),
         target=study_folder / "target.json",
+        timings=timed.path_in(study_folder.parent, study, cell.strategy) if finds else None,
     )
 
 
@@ -253,8 +256,8 @@ def _differences(cell: Cell, study: Study, settings: CellSettings, expected: Cel
             yield f"{key} {getattr(settings, key)!s:.60}, the folder's is {getattr(cell, key)}"
     if settings.clock != expected.clock:
         yield f"clock {settings.clock}, the study's is {expected.clock}"
-    if _strategy(settings) != _expected_strategy(cell, study):
-        yield f"strategy {settings.kind} {settings.parameters}, the study's is {_expected_strategy(cell, study)}"
+    if _strategy(settings) != (wanted := expected.create_strategy()):
+        yield f"strategy {settings.kind} {settings.parameters}, the study's is {wanted}"
     for key in ("task", "model", "training", "optimizer", "update", "files"):
         own, wanted = getattr(settings, key), getattr(expected, key)
         if own != wanted:
@@ -268,10 +271,6 @@ def _strategy(settings: CellSettings) -> Strategy | None:
         return settings.create_strategy()
     except UserError:
         return None
-
-
-def _expected_strategy(cell: Cell, study: Study) -> Strategy:
-    return study.strategy(cell.strategy if cell.strategy in study.strategies else SEQUENTIAL)
 
 
 def _first_difference(own: Any, wanted: Any) -> str:

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.patches import Patch
 
-from strongscale.analysis.clocked import Machine, check_work, clocked, machine_of
+from strongscale.analysis.clocked import Machine, clocked, machine_of
 from strongscale.analysis.load import load
 from strongscale.analysis.runs import StudyRuns
 from strongscale.analysis.statistics import time_to_target
@@ -26,9 +26,9 @@ from strongscale.common.errors import UserError
 from strongscale.common.output import number, write_csv, write_readable
 from strongscale.common.style import GREY, looks, new_figure, save, sentence_figure, theme
 from strongscale.settings.config import NETWORKS, Network
-from strongscale.settings.timed import path_of, shipped
+from strongscale.settings.timed import path_of, shipped, work_of
 from strongscale.timing.network import all_reduce_s, network_of
-from strongscale.timing.timings import Timings, read_timings
+from strongscale.timing.timings import Timings, check_work, read_timings
 
 NONE = "none reaches the target"
 ALONE = "none: one worker is as fast"
@@ -79,7 +79,7 @@ def places(runs: StudyRuns, networks: list[str], more: list[str]) -> Iterator[Pl
         machine = Machine({line: replace(one, timings=timings) for line, one in own.emulations.items()})
         try:
             for line in lines:
-                check_work(path_of(name), timings, runs.study, line)
+                check_work(path_of(name), timings, work_of(runs.study, line))
             machine.check(runs)
         except UserError:
             if name in shipped():  # seconds of another model

@@ -1,5 +1,6 @@
 """Tables of the emulated clock itself: the timings that it is made of, and what stragglers would change."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -43,11 +44,18 @@ def _write_timings(runs: StudyRuns, path: Path) -> None:
     write_readable(path, pd.DataFrame(readable), _caption(runs))
 
 
-def durations_of(timings: Timings) -> list[tuple[str, Duration]]:
+def durations_of(timings: Timings) -> Sequence[tuple[str, Duration]]:
     """All that a file of timings tells, each by what it is of."""
     steps = [("a step", duration) for duration in timings.steps]
+    several = [(f"a step of {one.learners} learner{'s' * (one.learners > 1)}", one) for one in timings.learners]
     evaluation = [("an evaluation chunk", duration) for duration in timings.evaluation]
-    return [*steps, ("the update in it", timings.update), *evaluation, ("an epoch's bookkeeping", timings.epoch)]
+    return [
+        *steps,
+        *several,
+        ("the update in it", timings.update),
+        *evaluation,
+        ("an epoch's bookkeeping", timings.epoch),
+    ]
 
 
 def _numbers(duration: Duration) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """Measure how long one worker's work lasts on this machine: timings.json.
 
 Whole steps as runs take them, in fast mode, at every shard size asked for; the update; a chunk of the evaluation; an epoch's
-bookkeeping. By turns over all of them, in rounds, so that a slow minute hits all alike, until each is known well enough, or a
+bookkeeping; and steps of several learners, where a study has such. By turns over all of them, in rounds, so that a slow minute hits all alike, until each is known well enough, or a
 limit is reached.
 
 The estimator is the first decile: a tenth of the laps is shorter. Other processes, interrupts and neighbours on the host only
@@ -16,15 +16,12 @@ import datetime
 import json
 import logging
 import os
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-
-import torch
 
 from strongscale.common import provenance
 from strongscale.common.command import run
@@ -33,85 +30,24 @@ from strongscale.common.schema import build, plain
 from strongscale.distributed import world
 from strongscale.gradients.passes import rows_of
 from strongscale.gradients.shares import size_of, split
+from strongscale.measurement import learners, steps
+from strongscale.measurement.laps import WANTED, Lap, Work, first_decile, measure
 from strongscale.settings.cells import Cell
 from strongscale.settings.config import SEQUENTIAL, Checkpoints, Study
 from strongscale.settings.timed import work_of
-from strongscale.timing.timings import Duration, Load, Timings
-from strongscale.training import prepare, sampler, setup
+from strongscale.timing.timings import Load, Timings
+from strongscale.training import prepare, setup
 from strongscale.training.loop import Trainer
 
 log = logging.getLogger(__name__)
 
-WANTED = 0.02
-"""By how much the two halves of the laps may differ, as a share."""
-FEWEST, MOST = 20, 2000
-"""Laps."""
-SHORTEST_S = 0.02
-"""Laps that are shorter are made several times a round; on a GPU as one, for it works ahead of the host."""
 NUM_DRAWS = 50
+MINIBATCHES = (
+    "SAMPLES:WORKERS, each shared out equally; or SAMPLES:WORKERS:LEARNERS, with so many learners a worker, or auto: as many as "
+    "pay are found, and samples are those of one learner a worker"
+)
 BUSY = 0.1
 """Of a core, kept busy by others: more is worth a doubt."""
-
-
-@dataclass
-class Work:
-    """Something to be timed."""
-
-    name: str
-    samples: int
-    once: Callable[[], object]
-    times: int = 1
-    """In each round."""
-    laps: list[float] = field(default_factory=list)
-
-    @property
-    def seconds(self) -> float:
-        """Of the quiet machine."""
-        return _first_decile(self.laps)
-
-    @property
-    def uncertainty(self) -> float:
-        """By how much the estimates from every other lap differ, as a share."""
-        if len(self.laps) < 2:
-            return 1.0
-        halves = [_first_decile(self.laps[first::2]) for first in (0, 1)]
-        return abs(halves[0] - halves[1]) / self.seconds
-
-    @property
-    def duration(self) -> Duration:
-        """What timings.json tells of it."""
-        low, middle, high = statistics.quantiles(self.laps, n=4)
-        return Duration(
-            samples=self.samples,
-            seconds=self.seconds,
-            spread=(high - low) / 2 / middle,
-            uncertainty=self.uncertainty,
-            laps=len(self.laps),
-        )
-
-
-class Lap:
-    """Takes the time of one piece of work."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.counts_own = device.type == "cpu" and torch.get_num_threads() == 1
-        self._now = time.thread_time if self.counts_own else time.perf_counter
-
-    def of(self, work: Work) -> None:
-        """Do it as often as a round wants it."""
-        groups, each = (1, work.times) if self.device.type == "cuda" else (work.times, 1)
-        for _ in range(groups):
-            self._wait()
-            start_s = self._now()
-            for _ in range(each):
-                work.once()
-            self._wait()
-            work.laps.append(max(self._now() - start_s, 1e-9) / each)
-
-    def _wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
 
 
 def sizes_of(minibatches: list[str], num_training: int) -> list[int]:
@@ -127,18 +63,7 @@ def sizes_of(minibatches: list[str], num_training: int) -> list[int]:
 def things_to_time(trainer: Trainer, sizes: list[int]) -> list[Work]:
     """Steps of all sizes, the update, evaluations of both chunk sizes, an epoch's bookkeeping."""
     engine, evaluation = trainer.update.engine, trainer.evaluation
-    total = trainer.progress.samples
-    order = torch.from_numpy(sampler.epoch_order(total, trainer.cell.seed, 0)).to(trainer.device)
     state = dict(trainer.update.shared())
-
-    def step(size: int) -> Callable[[], None]:
-        starts = _round_and_round(total - size)
-
-        def once() -> None:
-            trainer.step_once(order[next(starts) :][:size])
-            trainer.continuation.after_step(trainer, trainer.progress.step)
-
-        return once
 
     def chunk(size: int) -> Callable[[], object]:
         own = rows_of(evaluation.validation, slice(0, size))
@@ -147,38 +72,10 @@ def things_to_time(trainer: Trainer, sizes: list[int]) -> list[Work]:
     for size in sizes:
         trainer.update.prepare(size)
     chunks = sorted({size_of(one) for one in evaluation.chunks})
-    works = [Work("step", size, step(size)) for size in sizes]
+    works = [Work("step", size, steps.whole(trainer, size)) for size in sizes]
     works.append(Work("update", 0, lambda: engine.apply(1, 0.0, state)))
     works += [Work("evaluation", size, chunk(size)) for size in chunks]
     return [*works, Work("epoch", 0, trainer.bookkeep_once)]
-
-
-def _round_and_round(last: int) -> Iterator[int]:
-    """Where the next samples begin: each time elsewhere, so that no cache knows them."""
-    place = 0
-    while True:
-        yield place
-        place = (place + 97) % (last + 1)
-
-
-def measure(works: list[Work], device: torch.device, limit_s: float) -> None:
-    """Time all of them by turns, until each is known well enough or the limit is reached."""
-    lap, until_s = Lap(device), time.monotonic() + limit_s
-    for work in works:
-        lap.of(work)  # the first time takes longer, and counts for nothing
-        work.laps.clear()
-        lap.of(work)
-        work.times = max(1, min(50, round(SHORTEST_S / work.laps[0])))
-        work.laps.clear()
-    while time.monotonic() < until_s:
-        if all(len(work.laps) >= FEWEST and work.uncertainty <= WANTED for work in works):
-            break
-        for work in works:
-            if len(work.laps) < MOST:
-                lap.of(work)
-    for work in works:
-        while len(work.laps) < 2:
-            lap.of(work)
 
 
 @contextmanager
@@ -252,11 +149,15 @@ def timings_of(study: Study, dataset: Path, minibatches: list[str], limit_s: flo
         write_json(folder / "cell.json", plain(cell))
         ranks = world.create()
         trainer = setup.prepare(folder, ranks)
-        works = things_to_time(trainer, sizes_of(minibatches, trainer.progress.samples))
+        single = [text for text in minibatches if text.count(":") == 1]
+        works = things_to_time(trainer, sizes_of(single, trainer.progress.samples))
         onlooker, started_at = Onlooker(), datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         with ahead_of_others() as is_ahead:
-            measure(works, trainer.device, limit_s)
+            tried, needed = learners.to_time(trainer, sorted({*minibatches} - {*single}), limit_s)
+            measure([*works, *needed], trainer.device, limit_s)
         load = onlooker.load()
+    several = sorted([*tried, *needed], key=lambda work: (work.learners, work.samples))
+    works += several
     largest = max((work for work in works if work.name == "step"), key=lambda work: work.samples)
     for work in works:
         what = f"{work.name}, {work.samples} samples" if work.samples else work.name
@@ -271,6 +172,7 @@ def timings_of(study: Study, dataset: Path, minibatches: list[str], limit_s: flo
         update=next(work.duration for work in works if work.name == "update"),
         evaluation=tuple(work.duration for work in works if work.name == "evaluation"),
         epoch=next(work.duration for work in works if work.name == "epoch"),
+        learners=tuple(work.several for work in several),
         draws=_draws(largest.laps) if trainer.device.type == "cpu" else (),  # a GPU's laps are means of several steps
         doubts=tuple(doubts(works, load)),
         load=load,
@@ -287,14 +189,9 @@ def timings_of(study: Study, dataset: Path, minibatches: list[str], limit_s: flo
     )
 
 
-def _first_decile(laps: list[float]) -> float:
-    ordered = sorted(laps)
-    return ordered[len(ordered) // 10]
-
-
 def _draws(laps: list[float]) -> tuple[float, ...]:
     """Quantiles of the laps, by the quiet machine's seconds."""
-    ordered, quiet_s = sorted(laps), _first_decile(laps)
+    ordered, quiet_s = sorted(laps), first_decile(laps)
     places = [round(rank * (len(ordered) - 1) / (NUM_DRAWS - 1)) for rank in range(NUM_DRAWS)]
     return tuple(round(ordered[place] / quiet_s, 4) for place in places)
 
@@ -306,7 +203,7 @@ def main(arguments: list[str]) -> None:
         "--settings", required=True, help="the part of a study's settings that seconds depend on, as JSON"
     )
     parser.add_argument("--dataset", type=Path, required=True, help="dataset.json of the samples")
-    parser.add_argument("--minibatches", nargs="+", required=True, help="SAMPLES:WORKERS, each shared out equally")
+    parser.add_argument("--minibatches", nargs="+", required=True, help=MINIBATCHES)
     parser.add_argument("--limit-s", type=float, default=60.0, help="for measuring, at most")
     parser.add_argument("--output", type=Path, required=True, help="timings.json")
     options = parser.parse_args(arguments)

@@ -123,9 +123,9 @@ def brings_nothing(study: Study, line: str) -> bool:
 
 
 def update_rule(own: Update | None, strategy: Strategy) -> Update:
-    """An entry's own, or the strategy's, or the usual one."""
+    """An entry's own, with the strategy's number of learners, or the strategy's, or the usual one."""
     rule: Update = build(Update, own or strategy.update() or Synchronous(), "update")  # type: ignore[type-abstract]
-    return rule
+    return rule if own is None or strategy.learners_each == 1 else own.of_learners(strategy.learners_each)
 
 
 def is_sequential_alone(study: Study, line: str) -> bool:
@@ -281,7 +281,10 @@ class CellSettings:
             raise UserError(
                 f"training.learning_rate: {self.training.learning_rate!r} is not allowed; allowed: a run's own rate, a number"
             )
-        check_workers(self.create_strategy(), self.training, self.workers, "workers")
+        strategy = self.create_strategy()
+        if strategy.learners_each == "auto":
+            raise UserError("parameters.learners: 'auto' is not allowed; allowed: a run's own number of learners")
+        check_workers(strategy, self.training, self.workers, "workers")
 
     @property
     def nodule_model(self) -> Model:

@@ -259,6 +259,10 @@ def _check_strategy(study: Study, name: str, entry: StrategyEntry, key: str) -> 
     kind = parts.find(Strategy, entry.kind or name, f"{key}.kind" if entry.kind else key)
     strategy = build(kind, entry.parameters, f"{key}.parameters")
     _check_brought(strategy)
+    try:
+        cells.update_rule(entry.update, strategy)
+    except UserError as mistake:
+        raise UserError(f"{key}.{mistake}") from None
     for workers in study.workers_of(name):
         batch = check_workers(strategy, study.training, workers, key)
         size = cells.microbatch(study, name)
@@ -282,11 +286,15 @@ def _check_seeds(study: Study, name: str, entry: StrategyEntry, key: str) -> Non
 
 
 def _check_brought(strategy: Strategy) -> None:
-    """The optimizer and the update rule that a strategy brings must be such; an update rule of ours may be told by its name."""
-    for base, known in ((Optimizer, []), (Update, parts.names(Update))):
+    """The optimizer and the update rule that a strategy brings must be such; an update rule may go by its name or settings."""
+    for base, others in ((Optimizer, ()), (Update, (str, Mapping))):
+        method = f"strategy {strategy.kind}: {base.__name__.lower()}()"
         with parts.blamed():
             brought = getattr(strategy, base.__name__.lower())()
-        if not isinstance(brought, base | None) and brought not in known:
-            raise PartError(
-                f"strategy {strategy.kind}: {base.__name__.lower()}() gives {show(brought)}; allowed: an {base.__name__}, or None"
-            )
+        if not isinstance(brought, (base, *others, type(None))):
+            raise PartError(f"{method} gives {show(brought)}; allowed: an {base.__name__}, or None")
+        if brought is not None:
+            try:
+                build(base, brought, method)
+            except UserError as mistake:
+                raise PartError(str(mistake)) from None

@@ -13,6 +13,7 @@ from strongscale.settings import cells
 from strongscale.settings.config import SEQUENTIAL, Checkpoints, Collapse, Study
 from strongscale.settings.plans import first_plan
 
+AUTO = "auto"
 SHIPPED = Path(__file__).parents[1] / "timing" / "shipped"
 
 
@@ -58,9 +59,11 @@ def own_part(study: Study, line: str) -> Study:
 
 def name_of(study: Study, line: str) -> str:
     """The folder of the timings measured for a line, below results/timings/."""
+    several = learners(study, line)
     told = {
         "settings": own_part(study, line),
         "minibatches": sorted(minibatches(study, line)),
+        **({"learners": sorted(several)} if several else {}),
         "files": parts.digests([type(study.task), type(study.model), type(optimizer_of(study, line))]),
     }
     return f"{study.dataset or study.task.kind}_{cells.settings_hash(told)[:8]}"
@@ -71,9 +74,13 @@ def minibatches(study: Study, line: str) -> set[tuple[int, int]]:
 
     Those of later epochs as far as they are alike.
     """
+    return {(study.training.batch_size, 1)}.union(*(_minibatches(study, other) for other in _alike(study, line)))
+
+
+def _alike(study: Study, line: str) -> list[str]:
+    """The lines of the matrix that have the same optimizer."""
     own = optimizer_of(study, line)
-    alike = [other for other in study.strategies if optimizer_of(study, other) == own]
-    return {(study.training.batch_size, 1)}.union(*(_minibatches(study, other) for other in alike))
+    return [other for other in study.strategies if optimizer_of(study, other) == own]
 
 
 def _minibatches(study: Study, line: str) -> set[tuple[int, int]]:
@@ -81,6 +88,51 @@ def _minibatches(study: Study, line: str) -> set[tuple[int, int]]:
     strategy = study.strategy(line)
     each = cells.update_rule(study.strategies[line].update, strategy).learners_each
     return {(first_plan(strategy, study.training, workers).batch, workers * each) for workers in study.workers_of(line)}
+
+
+def learners(study: Study, line: str) -> set[str]:
+    """What the workers of such lines share that have several learners each: SAMPLES:WORKERS:LEARNERS.
+
+    Where their number is to be found, LEARNERS is auto, and SAMPLES are those of a minibatch with one learner a worker.
+    """
+    found = set()
+    for other in _alike(study, line):
+        strategy = study.strategy(other)
+        rule = cells.update_rule(study.strategies[other].update, strategy)
+        number = AUTO if strategy.learners_each == AUTO else rule.learners_each
+        if rule.kind == "sma" and number != 1:
+            plans = {workers: first_plan(strategy, study.training, workers) for workers in study.workers_of(other)}
+            found |= {f"{plan.batch}:{workers}:{number}" for workers, plan in plans.items()}
+    return found
+
+
+def asked(study: Study, line: str) -> list[str]:
+    """The minibatches that are measured, as the stage is told them."""
+    return [f"{samples}:{workers}" for samples, workers in sorted(minibatches(study, line))] + sorted(
+        learners(study, line)
+    )
+
+
+def finds_learners(study: Study, line: str) -> bool:
+    """Whether the number of learners of a line is to be found before its cells' settings are written."""
+    return line in study.strategies and study.strategy(line).learners_each == AUTO
+
+
+def measured_lines(name: str, study: Study) -> list[str]:
+    """The lines of a study whose seconds are measured: of all that are computed, or whose number of learners is to be found."""
+    if study.clock == "wall":
+        return [line for line in study.strategies if finds_learners(study, line)]
+    if study.timings is not None:
+        return []
+    beside = [*cells.rate_cells(name, study), *cells.pilot_cells(name, study)]
+    return list(dict.fromkeys([*study.strategies, *(cell.strategy for cell in beside)]))
+
+
+def path_in(results: Path, study: Study, line: str) -> Path:
+    """Where the timings of a line lie: those that the study names, on the emulated clock, or those measured here."""
+    if study.timings is not None and study.clock == "emulated":
+        return path_of(study.timings)
+    return results / "timings" / name_of(study, line) / "timings.json"
 
 
 def shipped() -> list[str]:

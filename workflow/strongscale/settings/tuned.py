@@ -115,7 +115,9 @@ def check(study: Study, key: str) -> None:
 
 
 def _check_line(study: Study, line: str, key: str) -> None:
-    """A rate that is only multiplied is tuned already: by the search of its minibatch."""
+    """A rate that is only multiplied is tuned already: by the search of its minibatch; a number of learners is to be known."""
+    if study.strategy(line).learners_each == "auto":
+        raise UserError(f"{key}.parameters.learners: auto is not allowed with learning_rate: tuned; allowed: a number")
     if not cells.brings_nothing(study, line):
         return
     for workers in study.workers_of(line):

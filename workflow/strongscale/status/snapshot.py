@@ -10,7 +10,7 @@ from typing import Any
 from strongscale.common.errors import UserError
 from strongscale.common.schema import build
 from strongscale.jobs.scheduler.states import read as read_states
-from strongscale.settings import tuned
+from strongscale.settings import timed, tuned
 from strongscale.settings.cells import (
     EDGE_TRIALS,
     PILOT,
@@ -190,6 +190,8 @@ def _waits_for(study: Study, cell: Cell, folder: Path, found: dict[Cell, CellSta
         search = tuned.search_of(study, cell.strategy, cell.workers)
         done = sum(1 for _ in (folder / search.file).parent.glob("*/*/result.json"))
         return f"for the tuning of {search} ({done} full runs done)"
+    if timed.finds_learners(study, cell.strategy) and not timed.path_in(folder.parent, study, cell.strategy).exists():
+        return "for the timings that tell how many learners pay"
     if cell.strategy != PILOT and study.pilots and not (folder / "target.json").exists():
         pilots = pilot_cells(cell.study, study)
         done = sum(found[one].state in FINISHED for one in pilots)

@@ -8,7 +8,7 @@ which messages a step sends; by default one gradient, summed over all workers. A
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from strongscale.common.errors import show
 from strongscale.common.parts import Part, PartError, blamed
@@ -119,6 +119,11 @@ class Strategy(Part):
     reads_statistics: ClassVar[bool] = False
     """Whether `plan` wants the gradients' statistics, which take a pass over each gradient. Its plan depends on the run then."""
 
+    @property
+    def learners_each(self) -> int | Literal["auto"]:
+        """Learners of a worker, each with a minibatch of its own; auto: as many as pay on the device, yet to be found."""
+        return 1
+
     def plan(self, base: Plan, progress: Progress) -> Plan:
         """The next step's plan; `base` is the sequential run's.
 
@@ -131,7 +136,7 @@ class Strategy(Part):
         return None
 
     def update(self) -> Any:
-        """The `Update` that belongs to this strategy, or the name of one of ours; None: `synchronous`."""
+        """The `Update` that belongs to this strategy, or the name of one of ours, or its settings; None: `synchronous`."""
         return None
 
 

@@ -2,7 +2,7 @@
 
 As many workers as the cell has, each as fast as the device, joined by the network:
 
-    step  =  the slowest worker's passes and updates  +  messages that nothing hides
+    step  =  the slowest worker's passes and updates, or its learners' step as measured  +  messages that nothing hides
     epoch =  its steps  +  the evaluation, shared out or not  +  what each worker does besides  +  the losses' messages
 
 The same inputs give the same seconds to the last digit, on any machine, under any load.
@@ -73,10 +73,18 @@ class Emulation:
         return computed_s, prices_s[False] + max(0.0, prices_s[True] - computed_s)
 
     def _work_s(self, passes: tuple[int, ...], num_updates: int) -> float:
-        """One worker's part of a step: a whole step has one pass and one update."""
+        """One worker's part of a step: as measured with its learners, or added up; a whole step has one pass and one update."""
+        whole_s = self._learners_s(passes) if num_updates > 1 else None
+        if whole_s is not None:
+            return whole_s
         update_s = self.timings.update.seconds
         without_s = math.fsum(max(0.0, self.timings.step_s(size) - update_s) for size in passes if size)
         return without_s + num_updates * update_s
+
+    def _learners_s(self, passes: tuple[int, ...]) -> float | None:
+        """A step in which each of a worker's learners has its pass, equally large as far as that goes, where it was measured."""
+        are_dealt = max(passes) - min(passes) <= 1
+        return self.timings.learners_s(len(passes), sum(passes)) if are_dealt else None
 
     def evaluation_s(self, steps: Steps) -> float:
         """Seconds of one evaluation: of the worker that has most of it."""

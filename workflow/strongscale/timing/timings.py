@@ -4,13 +4,14 @@ It knows nothing of strategies, losses or networks. Measured here (measurement/t
 """
 
 import bisect
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from strongscale.common.errors import UserError
 from strongscale.common.files import read_json
-from strongscale.common.schema import AT_LEAST_0, AT_LEAST_1, POSITIVE, NonEmpty, build
+from strongscale.common.schema import AT_LEAST_0, AT_LEAST_1, POSITIVE, NonEmpty, build, later
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,13 @@ class Duration:
         0.0
     )
     laps: Annotated[int, AT_LEAST_0, "that were timed"] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Several(Duration):
+    """A worker's whole step with its learners, among whom the samples are dealt."""
+
+    learners: Annotated[int, AT_LEAST_1, "of the worker"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +61,10 @@ class Timings:
     update: Annotated[Duration, "the optimizer's step, a part of each of those"]
     evaluation: Annotated[tuple[Duration, ...], NonEmpty(), "one chunk of validation samples; by samples"]
     epoch: Annotated[Duration, "what else an epoch takes: shuffling, digests, bookkeeping"]
+    learners: Annotated[
+        tuple[Several, ...],
+        "one worker's whole step with learners of `sma`: passes, updates, and its own averaging; all that were tried",
+    ] = later(())
     who_evaluates: Annotated[
         Literal["shared", "everywhere"] | None, "on the machine that these seconds are of; null: as a study says"
     ] = None
@@ -75,6 +87,18 @@ class Timings:
     def step_s(self, samples: int) -> float:
         """One worker's whole step on so many samples."""
         return _interpolated(self.steps, samples)
+
+    def learners_s(self, learners: int, samples: int) -> float | None:
+        """One worker's whole step with so many samples dealt among so many learners, where that was measured."""
+        found = (one.seconds for one in self.learners if (one.learners, one.samples) == (learners, samples))
+        return next(found, None)
+
+    def tried(self, samples: int) -> list[float]:
+        """The seconds of a step with 1, 2, 3, ... learners of so many samples each, as far as they were measured."""
+        found: list[float] = []
+        while (seconds := self.learners_s(len(found) + 1, (len(found) + 1) * samples)) is not None:
+            found.append(seconds)
+        return found
 
     def evaluation_s(self, samples: int) -> float:
         """The evaluation of so many samples at once."""
@@ -101,6 +125,16 @@ def _interpolated(durations: tuple[Duration, ...], samples: int) -> float:
     left, right = durations[place - 1 : place + 1] if place < len(durations) else durations[-2:]
     slope = (right.seconds - left.seconds) / (right.samples - left.samples)
     return max(left.seconds, left.seconds + slope * (samples - left.samples))
+
+
+def check_work(path: Path, timings: Timings, wanted: Mapping[str, Any]) -> None:
+    """Seconds of another model or optimizer are no seconds of this one."""
+    for name, value in wanted.items():
+        if timings.work is not None and name in timings.work and timings.work[name] != value:
+            raise UserError(
+                f"{path}: its seconds are of {name} {timings.work[name]}, the study's is {value}; allowed: timings of the "
+                "same work"
+            )
 
 
 def read_timings(path: Path) -> Timings:

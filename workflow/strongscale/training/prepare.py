@@ -1,7 +1,7 @@
 """Write the resolved settings of a study (study.json) and of a cell (cell.json).
 
 What a cell needs to know from other runs is looked up here, so that training itself takes one folder: the learning
-rate at the edge or of the cell's batch size or line, the target that pilots set.
+rate at the edge or of the cell's batch size or line, the target that pilots set, the number of learners that pays.
 """
 
 import argparse
@@ -19,9 +19,12 @@ from strongscale.common.errors import UserError
 from strongscale.common.files import read_json, write_json
 from strongscale.common.schema import build, plain
 from strongscale.data.dataset import brightness_of, loss_without_input
+from strongscale.settings import timed
 from strongscale.settings.cells import Cell, CellSettings, num_ranks, own_part, shares_trajectories, whole_data
 from strongscale.settings.config import SEQUENTIAL, SequentialEpochs, Study, Training
 from strongscale.settings.plans import first_plan
+from strongscale.timing import learners
+from strongscale.timing.timings import check_work, read_timings
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +41,9 @@ def resolve(
     brightness: float | None = None,
     learning_rate: Path | None = None,
     target: Path | None = None,
+    timings: Path | None = None,
 ) -> CellSettings:
-    """All that the run of a cell needs, from its part of the study and from what other runs found.
+    """All that the run of a cell needs, from its part of the study and from what other runs and measurements found.
 
     `dataset_hash` and `brightness` stand for the data set where that needn't be there.
     """
@@ -54,7 +58,7 @@ def resolve(
         study=cell.study,
         strategy=cell.strategy,
         kind=entry.kind or cell.strategy if entry else SEQUENTIAL,
-        parameters=entry.parameters if entry else {},
+        parameters=_resolve_parameters(study, cell.strategy, timings),
         workers=cell.workers,
         seed=cell.seed,
         ranks=num_ranks(study, cell),
@@ -71,6 +75,22 @@ def resolve(
         trajectories=SHARED if shares_trajectories(study) else None,
         files=parts.digests(study.parts(cell.strategy)),
     )
+
+
+def _resolve_parameters(study: Study, line: str, timings: Path | None) -> dict[str, Any]:
+    """The strategy's parameters, with the number of learners that the timings tell in place of auto."""
+    given = study.strategies[line].parameters if line in study.strategies else {}
+    if not timed.finds_learners(study, line):
+        return given
+    if timings is None:
+        raise UserError(
+            f"strategies.{line}.parameters.learners: 'auto' is not allowed without this device's timings; allowed: "
+            "--timings FILE, as `snakemake` measures them before the cell, or a number"
+        )
+    known = read_timings(timings)
+    check_work(timings, known, timed.work_of(study, line))
+    samples = first_plan(study.strategy(line), study.training, 1).batch
+    return {**given, "learners": learners.find(timings, known, samples)}
 
 
 def _resolve_training(training: Training, learning_rate: Path | None, target: Path | None) -> Training:
@@ -138,6 +158,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument(
         "--learning-rate", type=Path, help="learning_rate.json, or tuned.json of the cell's batch size or line"
     )
+    parser.add_argument(
+        "--timings", type=Path, help="timings.json, which tell how many learners pay, for learners: auto"
+    )
     parser.add_argument("--target", type=Path, help="target.json, which the pilots set")
     options = parser.parse_args(arguments)
     raw: dict[str, Any] = json.loads(options.settings)
@@ -154,6 +177,7 @@ def main(arguments: list[str]) -> None:
         dataset=options.dataset.parent,
         learning_rate=options.learning_rate,
         target=options.target,
+        timings=options.timings,
     )
     write_json(options.output, plain(settings))
 

@@ -2,8 +2,9 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
+from strongscale.common.errors import UserError
 from strongscale.common.parts import Part
 from strongscale.strategies.base import Plan, Statistics
 
@@ -70,6 +71,12 @@ class Update(Part, ABC):
     def learners_each(self) -> int:
         """Into how many passes, one after another, a worker's samples are dealt."""
         return 1
+
+    def of_learners(self, number: int | Literal["auto"]) -> Self:
+        """The same rule with so many learners a worker, where a strategy says how many."""
+        raise UserError(
+            f"update: {self.kind!r} is not allowed with a strategy's learners: {number}, for it knows none; allowed: sma"
+        )
 
     def begin(self, engine: "Engine") -> None:
         """Take over what steps are made of, with the initial weights in it."""

@@ -10,9 +10,10 @@ leave z, and z never move.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
+from strongscale.common.errors import UserError
 from strongscale.common.schema import AT_LEAST_1, Between
 from strongscale.strategies.base import Plan
 from strongscale.updates.base import Step
@@ -30,7 +31,11 @@ class Sma(Elastic):
 
     usual_sum: ClassVar[float] = 1.0
 
-    learners: Annotated[int, AT_LEAST_1, "a worker's, among which its samples are dealt"] = 1
+    learners: Annotated[
+        int,
+        AT_LEAST_1,
+        "a worker's, among which its samples are dealt; for learners that keep their minibatch: the strategy's `learners`",
+    ] = 1
     momentum: Annotated[float, Between(low=0, high=0.999999), "share of the average's last move that it repeats"] = 0.9
     restart_below: Annotated[
         float,
@@ -42,6 +47,15 @@ class Sma(Elastic):
     def learners_each(self) -> int:
         """The learners of a worker, each with a pass of its own."""
         return self.learners
+
+    def of_learners(self, number: int | Literal["auto"]) -> Self:
+        """The same with the strategy's number; a number of its own, among which samples are dealt, can't stand beside that."""
+        if self.learners > 1:
+            raise UserError(
+                f"update.learners: {self.learners} is not allowed with a strategy's learners: {number}; allowed: one of the "
+                "two: the strategy's learners have a minibatch each, among the update rule's a worker's minibatch is dealt"
+            )
+        return replace(self, learners=1 if number == "auto" else number)
 
     def begin(self, engine: "Engine") -> None:
         """All learners and their average begin with the initial weights."""
