@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +18,7 @@ from strongscale.comparison.standings import in_epochs, leaders, on, standings
 from strongscale.inference.contrast import Contrast, Known, of_numbers
 from strongscale.settings.config_file import parse
 from strongscale.settings.margins import margins
+from strongscale.timing.timings import Several
 
 LINES = {"strong": {}, "weak": {}, "linear": {}, "sma": {}}
 RAW = yaml.safe_load((Path(__file__).parents[1] / "config.yaml").read_text())
@@ -113,6 +115,17 @@ def test_a_model_average_that_takes_many_more_epochs_contradicts_them(tmp_path):
         tmp_path / "results", study, lambda cell: converged(cell, 3.0 if cell.strategy == "sma" else 1.0)
     )
     assert {judged.outcome for judged in crossbow.judge(load(slow), margins())} == {"contradicted"}
+
+
+@pytest.mark.parametrize(("seconds", "outcome"), [(0.5, "supported"), (1.0, "contradicted")])
+def test_whether_several_learners_raise_the_throughput_is_told_by_timings(folder, seconds, outcome):
+    runs = load(folder)
+    (timings,) = runs.timings
+    several = Several(samples=32, learners=4, seconds=seconds * 4 * timings.step_s(8))
+    runs = replace(runs, timings=(replace(timings, learners=(several,)),))
+    found = {judged.claim: judged for judged in crossbow.judge(runs, margins())}
+    assert found[crossbow.BUSIER].outcome == outcome
+    assert "4 learners of 8 samples each" in found[crossbow.BUSIER].verdict.reason
 
 
 # --- the page

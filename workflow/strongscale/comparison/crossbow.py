@@ -6,17 +6,20 @@ from dataclasses import dataclass
 
 from strongscale.analysis.ratios import contrast, in_words, spread_of
 from strongscale.analysis.runs import StudyRuns
+from strongscale.common.output import number
 from strongscale.comparison.standings import in_epochs, level_of
 from strongscale.inference.outcome import NONE, Evidence, holm
 from strongscale.settings.config import SEQUENTIAL
 from strongscale.settings.margins import Margins
-from strongscale.verdicts.verdict import Part, Verdict, slower
+from strongscale.timing.timings import Timings
+from strongscale.verdicts.verdict import DISPROVED, PROVED, Part, Verdict, slower
 
 KEEPS = (
     "Small batches with several learners keep statistical efficiency: as many epochs as one worker, within the margin"
 )
 FEWER = "Model averaging reaches the target in fewer epochs than synchronous training with the same minibatch of all workers"
 SOONER = "... and sooner"
+BUSIER = "Several learners raise a device's throughput"
 LINE, RIVAL = "sma", "weak"
 
 
@@ -37,10 +40,12 @@ def judge(runs: StudyRuns, margins: Margins) -> list[Judged]:
     found = dict(_verdicts(runs, margins))
     level = level_of(runs)
     factor = margins.level / level
-    adjusted = holm([min(1.0, factor * verdict.p) for verdict in found.values()])
+    by_chance = {claim: min(1.0, factor * verdict.p) for claim, verdict in found.items() if not verdict.is_proof}
+    adjusted = dict(zip(by_chance, holm(list(by_chance.values())), strict=True))
+    each = {claim: adjusted.get(claim, verdict.p) for claim, verdict in found.items()}
     return [
-        Judged(claim=claim, verdict=verdict, outcome=verdict.outcome(margins.level, p), p=p)
-        for (claim, verdict), p in zip(found.items(), adjusted, strict=True)
+        Judged(claim=claim, verdict=verdict, outcome=verdict.outcome(margins.level, each[claim]), p=each[claim])
+        for claim, verdict in found.items()
     ]
 
 
@@ -50,8 +55,11 @@ def _verdicts(runs: StudyRuns, margins: Margins) -> Iterator[tuple[str, Verdict]
     kept = tuple(_keeps(epochs, count, margins) for count in workers)
     yield KEEPS, Verdict(kept, "epochs to the target, against one worker, seed by seed")
     for claim, one, what in ((FEWER, epochs, "epochs"), (SOONER, runs, "seconds")):
-        parts = _against_rival(one, [count for count in workers if runs.of(RIVAL, count)], margins)
-        yield claim, Verdict(tuple(parts), f"{what} to the target, line {LINE} against {RIVAL}, seed by seed")
+        parts = tuple(_against_rival(one, [count for count in workers if runs.of(RIVAL, count)], margins))
+        yield claim, Verdict(parts, f"{what} to the target, line {LINE} against {RIVAL}, seed by seed")
+    for timings in runs.timings:
+        if parts := tuple(_throughputs(timings, margins)):
+            yield BUSIER, Verdict(parts, f"a worker's whole step, measured: {timings.device}")
 
 
 def _keeps(epochs: StudyRuns, workers: int, margins: Margins) -> Part:
@@ -61,6 +69,18 @@ def _keeps(epochs: StudyRuns, workers: int, margins: Margins) -> Part:
     evidence = Evidence(found.p_below(limit), found.p_above(limit)) if found.pairs else NONE
     leaning = found.leaning(limit)
     return Part(text, evidence, leans=-1 if leaning > 0 else 1)
+
+
+def _throughputs(timings: Timings, margins: Margins) -> Iterator[Part]:
+    """Samples a second of several learners over those of one with as many samples as each of them: measured, not drawn."""
+    most = {one.learners: one for one in sorted(timings.learners, key=lambda one: one.samples) if one.learners > 1}
+    for number_of_learners, one in most.items():
+        each = one.samples / number_of_learners
+        if each == int(each):
+            ratio = number_of_learners * timings.step_s(int(each)) / one.seconds
+            text = f"{number_of_learners} learners of {each:g} samples each take {number(ratio)} times the samples a second of one"
+            evidence = PROVED if ratio > margins.faster else DISPROVED
+            yield Part(text, evidence, is_proof=True, leans=1 if ratio > margins.faster else -1)
 
 
 def _against_rival(runs: StudyRuns, workers: Sequence[int], margins: Margins) -> Iterator[Part]:
