@@ -8,7 +8,7 @@ import numpy as np
 
 from strongscale.advice.bend import Bend, bend_of
 from strongscale.advice.domain import Domain, domain_of
-from strongscale.advice.held_out import Tested, tested
+from strongscale.advice.held_out import Tested, hold_out
 from strongscale.advice.law import FEWEST_BATCHES, Interval, batch_of_gain
 from strongscale.advice.runs import Runs
 
@@ -46,7 +46,7 @@ class Answer:
 def answer(runs: Runs, least_gain: float = 0.1, asked: tuple[float, ...] = ()) -> Answer:
     """Ask the runs; whoever calls has seen to three batch sizes, positive numbers, and a gain between 0 and a half."""
     domain = domain_of(runs)
-    found = tested(domain.runs) if len(domain.runs.sizes) >= FEWEST_BATCHES else None
+    found = hold_out(domain.runs) if len(domain.runs.sizes) >= FEWEST_BATCHES else None
     return Answer(runs=runs, domain=domain, tested=found, least_gain=least_gain, asked=asked)
 
 

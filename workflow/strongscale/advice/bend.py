@@ -1,4 +1,4 @@
-"""Do the runs bend as the law does? S_min and B_c hang on it: where steps stop falling more slowly, both come out too large.
+"""Do the runs bend as the law does? S_min and B_c hang on it, and come out wrong where they do not.
 
 Beside the law is put S_min (1 + (B_c / B)^a), of which it is the case a = 1, by the F test for one more parameter.
 """

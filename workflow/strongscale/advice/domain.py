@@ -115,7 +115,7 @@ def _rises(runs: Runs) -> list[Rise]:
             to_batch=float(high),
             from_steps=float(np.exp(logs[low].mean())),
             to_steps=float(np.exp(logs[high].mean())),
-            p=min(1.0, len(pairs) * _p_above(logs[low], logs[high], squares, freedom)),
+            p=float(np.minimum(1.0, len(pairs) * _p_above(logs[low], logs[high], squares, freedom))),
         )
         for low, high in pairs
         if logs[high].mean() > logs[low].mean()

@@ -79,7 +79,7 @@ class Tested:
     held_out: tuple[HeldOut, ...]
 
 
-def tested(runs: Runs, resamples: int = RESAMPLES) -> Tested:
+def hold_out(runs: Runs, resamples: int = RESAMPLES) -> Tested:
     """Cut the runs after each batch from the third on, and predict what is beyond."""
     stretch, rows = 1.0, []
     cuts = runs.sizes[FEWEST_BATCHES - 1 :]

@@ -84,7 +84,7 @@ def remarks(told: Answer) -> list[str]:
     if told.bend and told.bend.is_beyond_noise:
         said.append(
             f"The runs bend otherwise than the law: (B_c / B) to the power {told.bend.power:.2g} fits them better (p = "
-            f"{told.bend.p:.2g}). S_min and B_c are then wrong by more than their intervals say; the band near the data isn't."
+            f"{told.bend.p:.2g}). S_min and B_c are then wrong by more than their intervals say; steps near the data are not."
         )
     said += [_doubt(rise) for rise in told.domain.rises if math.isnan(rise.p)]
     if stopped := int((~told.domain.runs.reached_N).sum()):
