@@ -23,6 +23,9 @@ def page(told: Answer) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+LEAST_P = 0.001
+SURE = 0.05
+
 HELD_OUT = (
     "Fitted to the batches up to one, the law predicts larger ones, with the band that could be given then. Beyond "
     f"{MOST_TIMES:g} times the largest batch of a fit it would have refused; these rows show what that spares."
@@ -75,7 +78,7 @@ def _turn(told: Answer) -> str:
         )
     if smallest <= turn.value <= largest:
         return f"From a batch of {number(turn.value)} ({low} to {high}) on a doubling saves less than {share} of the steps."
-    return f"From which batch on a doubling saves less than {share} of the steps the data don't tell: it is {low} to {high}."
+    return f"From which batch on a doubling saves less than {share} of the steps the data don't tell: it lies from {low} to {high}."
 
 
 def remarks(told: Answer) -> list[str]:
@@ -141,11 +144,14 @@ def _noise(fitted: Fitted) -> str:
     if not fitted.has_replicates:
         return f"Root mean square: {batches}. With one run a batch that is all that tells what is noise."
     told = f"Root mean square: {batches}, runs {percent(math.expm1(fitted.spread))} off their batch's mean"
-    if fitted.errors.are_of_batches:
-        return f"{told}. Runs may not explain it (p = {fitted.errors.misfit_p:.2g}): intervals take whole batches for chance."
-    if math.isnan(fitted.errors.misfit_p):
+    p = fitted.errors.misfit_p
+    if math.isnan(p):
         return f"{told}."
-    return f"{told}. Runs explain it (p = {fitted.errors.misfit_p:.2g})."
+    surprise = f"p = {p:.2g}" if p >= LEAST_P else f"p below {LEAST_P:g}"
+    if fitted.errors.are_of_batches:
+        verdict = "don't" if p < SURE else "may not"
+        return f"{told}. Runs {verdict} explain it ({surprise}): intervals take whole batches for chance."
+    return f"{told}. Runs explain it ({surprise})."
 
 
 def _band(band: Band) -> str:

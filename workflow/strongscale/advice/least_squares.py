@@ -41,7 +41,7 @@ class Laws:
 
 def fits(batches_K: Numbers, runs_K: Whole, logs_RxK: Numbers, power: float = 1.0) -> Laws:
     """The law nearest to each row of log steps, by squares that weigh as many as its batch has runs."""
-    grid_G = np.linspace(np.log(batches_K.min() / REACH), np.log(batches_K.max() * REACH), GRID)
+    grid_G = np.linspace(np.log(batches_K.min()) - np.log(REACH), np.log(batches_K.max()) + np.log(REACH), GRID)
     shares_K = runs_K / runs_K.sum()
     curves_GxK = _curves(grid_G, batches_K, power)
     curves_GxK = curves_GxK - (curves_GxK @ shares_K)[:, None]
@@ -54,7 +54,8 @@ def fits(batches_K: Numbers, runs_K: Whole, logs_RxK: Numbers, power: float = 1.
 
 
 def _curves(log_critical: Numbers, batches_K: Numbers, power: float) -> Numbers:
-    return np.log1p((np.exp(log_critical)[:, None] / batches_K) ** power)
+    curves: Numbers = np.logaddexp(0.0, power * (log_critical[:, None] - np.log(batches_K)))
+    return curves
 
 
 def _offset(errors_RxG: Numbers, best_R: Whole, side_R: Whole) -> Numbers:
