@@ -51,6 +51,11 @@ def test_what_the_data_leave_open_is_said_in_words(advise):
     assert "B_c is at most" in advise(law_runs(critical=0.1))
 
 
+def test_a_critical_batch_outside_the_data_is_called_so(advise):
+    words = advise(law_runs(spread=0.001, critical=10 * BATCHES[-1]))
+    assert "they are twice as many, by the law alone, for that is outside the data." in words
+
+
 def test_where_no_run_arrived_is_said(advise):
     words = advise(changed(law_runs(spread=0.03), BATCHES[-1], 5, reached=False))
     assert "At a batch of 2048 no run reached the target" in words

@@ -5,11 +5,19 @@ import math
 import numpy as np
 
 from strongscale.advice.answer import Answer
-from strongscale.advice.domain import MOST_TIMES, Rise
+from strongscale.advice.domain import MOST_TIMES, Domain, Rise
 from strongscale.advice.held_out import Band
 from strongscale.advice.law import FEWEST_BATCHES, Fitted
 from strongscale.advice.law_tables import asked_table, batch_table, held_out_table, in_words, markdown, number
 from strongscale.common.output import percent
+
+LEAST_P = 0.001
+SURE = 0.05
+
+HELD_OUT = (
+    "Fitted to the batches up to one, the law predicts larger ones, with the band that could be given then. Beyond "
+    f"{MOST_TIMES:g} times the largest batch of a fit it would have refused; these rows show what that spares."
+)
 
 
 def page(told: Answer) -> str:
@@ -23,15 +31,6 @@ def page(told: Answer) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-LEAST_P = 0.001
-SURE = 0.05
-
-HELD_OUT = (
-    "Fitted to the batches up to one, the law predicts larger ones, with the band that could be given then. Beyond "
-    f"{MOST_TIMES:g} times the largest batch of a fit it would have refused; these rows show what that spares."
-)
-
-
 def sentences(told: Answer) -> list[str]:
     """The two that answer."""
     if told.tested is None:
@@ -40,16 +39,18 @@ def sentences(told: Answer) -> list[str]:
             f"These runs have no law of batch size: it is fitted to at least {FEWEST_BATCHES} batch sizes, and {left} are left.",
             "Why: " + "; ".join(_failures(told)) + ".",
         ]
-    fitted = told.tested.band.fitted
-    return [_law(fitted), _turn(told)]
+    return [_law(told.tested.band.fitted, told.domain), _turn(told)]
 
 
-def _law(fitted: Fitted) -> str:
+def _law(fitted: Fitted, domain: Domain) -> str:
     batch, steps, samples = fitted.critical_batch, fitted.least_steps, fitted.least_samples
     if batch.low > 0 and math.isfinite(batch.high):
+        outside = (
+            "" if domain.least <= batch.value <= domain.most else ", by the law alone, for that is outside the data"
+        )
         return (
             f"However large the batch, S_min = {in_words(steps)} steps are left, and at a batch of B_c = {in_words(batch)} samples they "
-            "are twice as many."
+            f"are twice as many{outside}."
         )
     if batch.low > 0:
         return (
