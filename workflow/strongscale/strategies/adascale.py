@@ -36,11 +36,8 @@ class Adascale(Strategy):
 
 def _take_in(told: Statistics, batch: int, progress: Progress) -> None:
     """Remember moving averages of both estimates, negative ones too, which alone make them right on average."""
-    samples, parts = sum(told.part_sizes), len(told.part_sizes)
-    mean = sum(size * square for size, square in zip(told.part_sizes, told.part_squares, strict=True)) / samples
-    of_one = (mean - told.square) * samples / (parts - 1)  # a sample's variance, from parts of any sizes
     kept = max(0.0, 1 - progress.workers / STEPS)
-    for name, value in {"variance": of_one / batch, "square": told.square - of_one / samples}.items():
+    for name, value in {"variance": told.sample_variance / batch, "square": told.true_square}.items():
         progress.memory[name] = kept * progress.memory.get(name, value) + (1 - kept) * value
 
 

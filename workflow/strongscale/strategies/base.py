@@ -65,6 +65,18 @@ class Statistics:
     square: float
     """The squared norm of the mean gradient of all samples."""
 
+    @property
+    def sample_variance(self) -> float:
+        """The trace of the covariance of single samples' gradients, right on average, so sometimes negative; from two parts on."""
+        samples, parts = sum(self.part_sizes), len(self.part_sizes)
+        mean = sum(size * square for size, square in zip(self.part_sizes, self.part_squares, strict=True)) / samples
+        return (mean - self.square) * samples / (parts - 1)
+
+    @property
+    def true_square(self) -> float:
+        """The squared norm of the true gradient, right on average, so sometimes negative; from two parts on."""
+        return self.square - self.sample_variance / sum(self.part_sizes)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
