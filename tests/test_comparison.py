@@ -11,10 +11,11 @@ import yaml
 from analysis_fixtures import FIXED_TARGET, as_in_the_paper, converged, paper_study, write_study
 
 from strongscale.analysis.load import load
+from strongscale.analysis.targets import in_epochs
 from strongscale.common.errors import UserError
 from strongscale.comparison import crossbow, figure, page
 from strongscale.comparison.ranks import ranks
-from strongscale.comparison.standings import in_epochs, leaders, on, standings
+from strongscale.comparison.standings import leaders, on, standings
 from strongscale.inference.contrast import Contrast, Known, of_numbers
 from strongscale.settings.config_file import parse
 from strongscale.settings.margins import margins

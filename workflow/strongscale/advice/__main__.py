@@ -5,11 +5,13 @@ from importlib import import_module
 
 from strongscale.common.command import run
 
-COMMANDS = {"law": "law_command", "law-check": "law_check"}
+COMMANDS = {"law": "law_command", "law-check": "law_check", "leave-out": "leave_out"}
 
 
 def main(arguments: list[str]) -> None:
-    """law: the law of batch size of measured runs; law-check: how often its intervals hold the truth, by simulation."""
+    """law: the law of batch size of measured runs; law-check: how often its intervals hold the truth, by simulation;
+    leave-out: what few workers of a finished study foretell of many, beside what came.
+    """
     parser = argparse.ArgumentParser(prog="strongscale.advice", description=main.__doc__)
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="of the command")

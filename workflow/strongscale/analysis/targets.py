@@ -66,6 +66,13 @@ def at_target(runs: StudyRuns, target: float | None = None) -> StudyRuns:
     return replace(runs, runs=tuple(_judged(runs, run, target) for run in runs.runs))
 
 
+def in_epochs(runs: StudyRuns) -> StudyRuns:
+    """The same runs with epochs for seconds, so that all that is asked of seconds can be asked of epochs."""
+    counted = (replace(run, result=replace(run.result, time_s=float(run.result.epochs))) for run in runs.runs)
+    epochs = runs.epochs.assign(time_s=runs.epochs["epoch"].astype(float))
+    return at_target(replace(runs, runs=tuple(counted), epochs=epochs))
+
+
 def _judged(runs: StudyRuns, run: Run, target: float | None) -> Run:
     result = run.result
     if target is None and not result.converged:

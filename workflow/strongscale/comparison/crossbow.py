@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from strongscale.analysis.ratios import contrast, in_words, spread_of
 from strongscale.analysis.runs import StudyRuns
+from strongscale.analysis.targets import in_epochs
 from strongscale.common.output import number
-from strongscale.comparison.standings import in_epochs, level_of
+from strongscale.comparison.standings import level_of
 from strongscale.inference.outcome import NONE, Evidence, holm
 from strongscale.settings.config import SEQUENTIAL
 from strongscale.settings.margins import Margins

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from strongscale.analysis.clocked import Machine, clocked, machine_of
 from strongscale.analysis.machines import on_network
@@ -39,13 +39,6 @@ def on(runs: StudyRuns, network: str) -> StudyRuns:
     lines = list(dict.fromkeys(run.strategy for run in runs.runs))
     machine: Machine = on_network(machine_of(runs.folder, runs.study, lines), NETWORKS[network])
     return at_target(clocked(runs, machine))
-
-
-def in_epochs(runs: StudyRuns) -> StudyRuns:
-    """The same runs with epochs for seconds, so that all that is asked of seconds can be asked of epochs."""
-    counted = (replace(run, result=replace(run.result, time_s=float(run.result.epochs))) for run in runs.runs)
-    epochs = runs.epochs.assign(time_s=runs.epochs["epoch"].astype(float))
-    return at_target(replace(runs, runs=tuple(counted), epochs=epochs))
 
 
 def level_of(runs: StudyRuns) -> float:
