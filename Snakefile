@@ -61,11 +61,13 @@ include: "workflow/rules/inputs/training.smk"
 include: "workflow/rules/inputs/exactness.smk"
 include: "workflow/rules/inputs/analysis.smk"
 include: "workflow/rules/inputs/comparison.smk"
+include: "workflow/rules/inputs/advice.smk"
 include: "workflow/rules/jobs.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/analyse.smk"
 include: "workflow/rules/compare.smk"
+include: "workflow/rules/advise.smk"
 include: "workflow/rules/exactness.smk"
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from strongscale.common import parts
 from strongscale.common.schema import plain
 from strongscale.jobs import receipts, request
-from strongscale.settings import cells, looks, timed, tuned
+from strongscale.settings import advised, cells, looks, timed, tuned
 from strongscale.settings.config import LOOKS, SEQUENTIAL
 from strongscale.settings.datasets import WHOLE, Expected
 
@@ -28,6 +28,7 @@ ANALYSIS_CODE = [
     *(f"{CODE}/timing/{name}.py" for name in ("emulation", "network", "steps", "timings")),
     *(f"{CODE}/{name}.py" for name in ("common/output", "common/style", "settings/timed")),
 ]
+ADVICE_CODE = [*ANALYSIS_CODE, *code_of("advice"), f"{CODE}/settings/advised.py"]
 COMPARISON_CODE = [*ANALYSIS_CODE, *code_of("comparison"), f"{CODE}/verdicts/verdict.py"]
 CLAIMS_CODE = [*ANALYSIS_CODE, *code_of("verdicts")]
 LOOK_CODE = [  # few, for another look may ask for other runs

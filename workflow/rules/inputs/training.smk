@@ -134,6 +134,8 @@ def timed_works():
             optimizer = json.dumps(plain(timed.optimizer_of(study, line)))
             names.setdefault(optimizer, timed.name_of(study, line))
             works.setdefault(names[optimizer], []).append((name, line))
+    if CONFIG.study in CONFIG.studies:  # advice on a wall clock's study needs them, too
+        works.setdefault(timed.name_of(CONFIG.studies[CONFIG.study], SEQUENTIAL), []).append((CONFIG.study, SEQUENTIAL))
     return works
 
 

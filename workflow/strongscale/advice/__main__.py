@@ -5,12 +5,12 @@ from importlib import import_module
 
 from strongscale.common.command import run
 
-COMMANDS = {"law": "law_command", "law-check": "law_check", "leave-out": "leave_out"}
+COMMANDS = {"law": "law_command", "law-check": "law_check", "leave-out": "leave_out", "study": "study"}
 
 
 def main(arguments: list[str]) -> None:
     """law: the law of batch size of measured runs; law-check: how often its intervals hold the truth, by simulation;
-    leave-out: what few workers of a finished study foretell of many, beside what came.
+    leave-out: what few workers of a finished study foretell of many, beside what came; study: advice on a study.
     """
     parser = argparse.ArgumentParser(prog="strongscale.advice", description=main.__doc__)
     parser.add_argument("command", choices=COMMANDS)

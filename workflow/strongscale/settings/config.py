@@ -357,6 +357,7 @@ class Config:
     site: Annotated[
         str | None, "the file of a cluster's own values, as in site.example.yaml; null: site.yaml, where there is one"
     ] = None
+    price: Annotated[float | None, AT_LEAST_0, "of a GPU-hour, for advice"] = None
     datasets: Annotated[dict[str, Dataset], NonEmpty(), "data sets by name"]
     studies: Annotated[dict[str, Study], NonEmpty(), "studies by name"]
     comparisons: Annotated[dict[str, Comparison], "comparisons of studies by name"] = field(default_factory=dict)
