@@ -14,12 +14,12 @@ from strongscale.analysis.load import load
 from strongscale.analysis.targets import in_epochs
 from strongscale.common.errors import UserError
 from strongscale.comparison import crossbow, figure, page
-from strongscale.comparison.ranks import ranks
+from strongscale.comparison.ranks import slower
 from strongscale.comparison.standings import leaders, on, standings
-from strongscale.inference.contrast import Contrast, Known, of_numbers
+from strongscale.inference.contrast import NOTHING, Contrast, Known, of_numbers
 from strongscale.settings.config_file import parse
 from strongscale.settings.margins import margins
-from strongscale.timing.timings import Several
+from strongscale.timing.timings import Duration, Several
 
 LINES = {"strong": {}, "weak": {}, "linear": {}, "sma": {}}
 RAW = yaml.safe_load((Path(__file__).parents[1] / "config.yaml").read_text())
@@ -47,26 +47,26 @@ def folder(tmp_path_factory):
 # --- ranks
 
 
-def against(logs):
-    """Contrasts of lines whose times are these, with a little noise from seed to seed."""
-    noise = (0.0, 0.01, -0.01, 0.005, -0.005)
-    return lambda one, other: of_numbers([logs[other] - logs[one] + each for each in noise])
+NOISE = (0.0, 0.01, -0.01, 0.005, -0.005)
 
 
-def test_lines_that_differ_clearly_have_a_rank_each():
-    found = ranks("abc", against({"a": 0.0, "b": 1.0, "c": 2.0}), 0.05)
-    assert [str(found[line]) for line in "abc"] == ["1", "2", "3"]
+def times_as_long(log_ratio):
+    """A line's times over the fastest's, with a little noise from seed to seed."""
+    return of_numbers([log_ratio + each for each in NOISE])
 
 
-def test_lines_that_do_not_are_tied():
-    found = ranks("abc", against({"a": 0.0, "b": 0.001, "c": 2.0}), 0.05)
-    assert [str(found[line]) for line in "abc"] == ["1 to 2", "1 to 2", "3"]
+def test_what_takes_clearly_longer_than_the_fastest_is_slower_and_what_does_not_is_tied():
+    found = slower({"near": times_as_long(0.001), "far": times_as_long(1.0)}, 0.05)
+    assert found == {"far"}
 
 
-def test_three_seeds_that_never_arrive_decide_nothing_by_themselves():
-    never = Contrast((Known(1.0, math.inf),) * 3)
-    found = ranks("ab", lambda one, other: never, 0.05)
-    assert [str(found[line]) for line in "ab"] == ["1 to 2", "1 to 2"]
+def test_runs_that_never_arrive_took_at_least_the_time_they_were_given():
+    never = Contrast(tuple(Known(1.0 + each, math.inf) for each in NOISE))
+    assert slower({"never": never}, 0.05) == {"never"}
+
+
+def test_runs_of_which_nothing_is_known_decide_nothing():
+    assert slower({"unknown": Contrast((NOTHING,) * 5)}, 0.05) == set()
 
 
 # --- standings
@@ -76,7 +76,10 @@ def test_the_fastest_comes_first_and_those_that_never_arrive_last(folder):
     found = standings(on(load(folder), "infiniband"), 4)
     assert [one.line for one in found][-1] == "linear"
     assert found[-1].arrived == "0 of 5"
+    assert found[-1].is_slower
     assert leaders(found)[0] == found[0].line
+    assert found[0].to_fastest == ""
+    assert found[-1].to_fastest.startswith("at least ")
 
 
 def test_seconds_hang_on_the_network_and_epochs_do_not(folder):
@@ -91,6 +94,13 @@ def test_epochs_stand_for_seconds_where_those_are_asked_about(folder):
     run = counted.of("weak", 4)[0]
     assert run.result.time_to_target_s == run.result.epochs_to_target
     assert run.result.epochs_to_target - 1 < run.result.between_s <= run.result.epochs_to_target
+
+
+def test_one_worker_is_the_sequential_run_whichever_line_comes_first(tmp_path):
+    settings = {"clock": "emulated", "strategies": {"sma": {}, "weak": {}}, "workers": [1, 2], "seeds": [1, 2]}
+    study = paper_study(**settings, training=FIXED_TARGET, edge={"rates": []})
+    runs = load(write_study(tmp_path / "results", study, script))
+    assert {run.stands_as for run in runs.sequential} == {"sequential"}
 
 
 # --- CROSSBOW's claims
@@ -122,8 +132,11 @@ def test_a_model_average_that_takes_many_more_epochs_contradicts_them(tmp_path):
 def test_whether_several_learners_raise_the_throughput_is_told_by_timings(folder, seconds, outcome):
     runs = load(folder)
     (timings,) = runs.timings
+    assert crossbow.BUSIER not in {judged.claim for judged in crossbow.judge(runs, margins())}
+    steps = (*timings.steps, Duration(samples=8, seconds=timings.step_s(8)))
     several = Several(samples=32, learners=4, seconds=seconds * 4 * timings.step_s(8))
-    runs = replace(runs, timings=(replace(timings, learners=(several,)),))
+    ordered = tuple(sorted(steps, key=lambda one: one.samples))
+    runs = replace(runs, timings=(replace(timings, device="GPU", steps=ordered, learners=(several,)),))
     found = {judged.claim: judged for judged in crossbow.judge(runs, margins())}
     assert found[crossbow.BUSIER].outcome == outcome
     assert "4 learners of 8 samples each" in found[crossbow.BUSIER].verdict.reason
@@ -156,8 +169,14 @@ def test_a_study_on_the_wall_clock_is_refused(tmp_path):
 # --- settings
 
 
+def test_seconds_on_a_network_are_labelled_with_it(folder):
+    assert "gigabit network model" in on(load(folder), "gigabit").label
+    assert "ten_gigabit" not in on(load(folder), "gigabit").label
+
+
 def with_comparison(**comparison):
     raw = copy.deepcopy(RAW)
+    raw["studies"]["alone"] = {"like": "quick", "workers": [1]}
     raw["comparisons"] = {"mine": {"studies": {"a title": "quick"}} | comparison}
     return raw
 
@@ -170,6 +189,7 @@ def test_a_comparison_is_made_by_its_name():
     ("comparison", "words"),
     [
         ({"studies": {"a title": "nowhere"}}, r"comparisons\.mine\.studies\.a title: 'nowhere' is not allowed"),
+        ({"studies": {"a title": "alone"}}, r"'alone' is not allowed; allowed: a study with more than one worker"),
         ({"studies": {"a title": "paper"}}, r"'paper' is not allowed; allowed, with an emulated clock: quick"),
         ({"studies": {}}, r"comparisons\.mine\.studies"),
         ({"networks": ["token ring"]}, r"comparisons\.mine\.networks"),

@@ -6,6 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from strongscale.strategies.base import Plan, Strategy
+from strongscale.strategies.growing import Growing
 from strongscale.tuning import budget, halving
 from strongscale.tuning.halving import Outcome, Rung
 from strongscale.tuning.sequence import WARMUPS, Point, points
@@ -132,14 +134,20 @@ def test_the_objective_is_the_best_loss_so_far_and_infinite_where_a_run_diverged
     assert halving.objective([3.0, 1.0], diverged=True) == math.inf
 
 
+def each_of(batch, strategy=None):
+    return budget.steps_each(strategy or Strategy(), Plan(batch, 1.0), 1, 500)
+
+
 @pytest.mark.parametrize(("batch", "epochs"), [(32, 20), (64, 40), (256, 160), (1000, 320)])
 def test_a_budget_of_steps_gives_every_batch_size_as_many_updates(batch, epochs):
-    found = budget.full_epochs("steps", 20, batch, 32, 500)
+    found = budget.full_epochs("steps", 20, 320, each_of(batch))
     assert found == epochs
-    steps = budget.steps_in(found, batch, 500)
-    assert 320 <= steps < 320 + budget.steps_in(1, batch, 500)
-    assert budget.full_epochs("epochs", 20, batch, 32, 500) == 20
+    steps = budget.steps_in(found, each_of(batch))
+    assert 320 <= steps < 320 + budget.steps_in(1, each_of(batch))
+    assert budget.full_epochs("epochs", 20, 320, each_of(batch)) == 20
 
 
-def test_a_warm_up_is_a_share_of_a_full_runs_steps():
-    assert [budget.warmup_steps(share, 20, 32, 500) for share in WARMUPS] == [0, 16, 64]
+def test_a_growing_minibatch_is_counted_in_the_steps_that_it_takes():
+    growing = Growing(epochs=(1, 2), factor=4)
+    assert [budget.steps_in(epochs, each_of(32, growing)) for epochs in (1, 2, 3, 4)] == [16, 20, 21, 22]
+    assert budget.full_epochs("steps", 3, 24, each_of(32, growing)) == 6

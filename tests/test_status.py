@@ -13,6 +13,7 @@ from analysis_fixtures import TARGET
 from status_fixtures import NOW, Life, make_study, status_of
 
 from strongscale.settings.cells import Cell
+from strongscale.status import planned
 from strongscale.status.page import Page
 from strongscale.status.snapshot import as_table, take
 from strongscale.status.state import FINISHED
@@ -353,3 +354,9 @@ def test_a_life_goes_from_waiting_to_its_result(study):
         *("waiting", "queued", "running", "running", "paused", "queued", "running", "failed", "running"),
         "converged",
     ]  # fmt: skip
+
+
+def test_a_comparison_is_as_many_studies(tmp_path):
+    found = planned.members(tmp_path / "results" / "comparison")
+    assert [folder.name for folder in found][:2] == ["compare_digits", "compare_digits_tuned"]
+    assert planned.members(tmp_path / "results" / "quick") == [tmp_path / "results" / "quick"]

@@ -76,6 +76,8 @@ class Domain:
         """Why there is no number for a batch; empty where there is."""
         if batch >= self.fails_from:
             return f"the law doesn't hold from a batch of {self.fails_from:g} on"
+        if any(batch == one.batch for one in self.unreached):
+            return f"no run arrived with a batch of {batch:g}"
         if not self.least <= batch <= self.most:
             return f"too far outside the data: the law is asked from a batch of {self.least:g} to {self.most:g}"
         return ""

@@ -101,7 +101,11 @@ def reasons(found: Sequence[Choice], law: Answer | None, network: str, elsewhere
         )
     if law and law.tested:
         gains, tested = law.tested.band.fitted.critical_batch, law.tested.band.tested
-        doubt = f"; {tested} batches tested its band" if tested else "; nothing was left to test its band on, so no level is claimed"
+        doubt = (
+            f"; {tested} batches tested its band"
+            if tested
+            else "; nothing was left to test its band on, so no level is claimed"
+        )
         told.append(
             "A minibatch that grows: by the law of batch size steps are twice their least at "
             f"{number(gains.value)} samples{_known(gains)}{doubt}."

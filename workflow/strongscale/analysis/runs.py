@@ -11,7 +11,7 @@ import pandas as pd
 
 from strongscale.common.schema import AT_LEAST_1, plain
 from strongscale.settings.cells import Cell, CellSettings, whole_data
-from strongscale.settings.config import Study
+from strongscale.settings.config import SEQUENTIAL, Study
 from strongscale.timing.steps import Steps
 from strongscale.timing.timings import Timings
 
@@ -209,8 +209,10 @@ class StudyRuns:
 
     @property
     def sequential(self) -> list[Run]:
-        """The sequential run of each seed."""
-        return self.of(next(iter(self.study.strategies)), 1)
+        """The sequential run of each seed; where every line brings an optimizer or an update rule of its own, the first line's."""
+        lines = list(self.study.strategies)
+        alone = (line for line in lines if all(run.stands_as == SEQUENTIAL for run in self.of(line, 1)))
+        return self.of(next(alone, lines[0]), 1)
 
     def of(self, strategy: str, workers: int) -> list[Run]:
         """The runs of one entry of the matrix, by seed."""

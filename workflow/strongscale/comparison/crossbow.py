@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from strongscale.analysis.ratios import contrast, in_words, spread_of
 from strongscale.analysis.runs import StudyRuns
 from strongscale.analysis.targets import in_epochs
-from strongscale.common.output import number
+from strongscale.common.output import number, percent
 from strongscale.comparison.standings import level_of
 from strongscale.inference.outcome import NONE, Evidence, holm
 from strongscale.settings.config import SEQUENTIAL
@@ -36,7 +36,7 @@ class Judged:
 
 def judge(runs: StudyRuns, margins: Margins) -> list[Judged]:
     """CROSSBOW's claims by a study with model averaging and weak scaling; none where it lacks one of them."""
-    if not {LINE, RIVAL} <= set(runs.study.strategies):
+    if not {LINE, RIVAL} <= set(runs.study.strategies) or any(run.stands_as != SEQUENTIAL for run in runs.sequential):
         return []
     found = dict(_verdicts(runs, margins))
     level = level_of(runs)
@@ -56,7 +56,7 @@ def _verdicts(runs: StudyRuns, margins: Margins) -> Iterator[tuple[str, Verdict]
     kept = tuple(_keeps(epochs, count, margins) for count in workers)
     yield KEEPS, Verdict(kept, "epochs to the target, against one worker, seed by seed")
     for claim, one, what in ((FEWER, epochs, "epochs"), (SOONER, runs, "seconds")):
-        parts = tuple(_against_rival(one, [count for count in workers if runs.of(RIVAL, count)], margins))
+        parts = tuple(_against_rival(one, [count for count in workers if _are_alike(runs, count)], margins))
         yield claim, Verdict(parts, f"{what} to the target, line {LINE} against {RIVAL}, seed by seed")
     for timings in runs.timings:
         if parts := tuple(_throughputs(timings, margins)):
@@ -72,15 +72,31 @@ def _keeps(epochs: StudyRuns, workers: int, margins: Margins) -> Part:
     return Part(text, evidence, leans=-1 if leaning > 0 else 1)
 
 
+def _are_alike(runs: StudyRuns, workers: int) -> bool:
+    """Whether both lines were run there, with the same minibatch."""
+    batches = {run.result.minibatch for line in (LINE, RIVAL) for run in runs.of(line, workers)}
+    return bool(runs.of(RIVAL, workers)) and len(batches) == 1
+
+
 def _throughputs(timings: Timings, margins: Margins) -> Iterator[Part]:
-    """Samples a second of several learners over those of one with as many samples as each of them: measured, not drawn."""
+    """Samples a second of several learners over those of one with as many samples as each of them: measured, not drawn.
+
+    On a CPU learners take their passes one after another, so there is nothing to ask.
+    """
+    if timings.device.startswith("CPU"):
+        return
+    measured = {one.samples: one for one in timings.steps}
     most = {one.learners: one for one in sorted(timings.learners, key=lambda one: one.samples) if one.learners > 1}
     for number_of_learners, one in most.items():
         each = one.samples / number_of_learners
-        if each == int(each):
-            ratio = number_of_learners * timings.step_s(int(each)) / one.seconds
-            text = f"{number_of_learners} learners of {each:g} samples each take {number(ratio)} times the samples a second of one"
-            evidence = PROVED if ratio > margins.faster else DISPROVED
+        if alone := measured.get(int(each)) if each == int(each) else None:
+            ratio, doubt = number_of_learners * alone.seconds / one.seconds, one.uncertainty + alone.uncertainty
+            text = (
+                f"{number_of_learners} learners of {each:g} samples each take {number(ratio)} times the samples a second of one, known "
+                f"to {percent(doubt)}"
+            )
+            is_more = ratio * (1 - doubt) > margins.faster
+            evidence = PROVED if is_more else DISPROVED if ratio * (1 + doubt) < margins.faster else NONE
             yield Part(text, evidence, is_proof=True, leans=1 if ratio > margins.faster else -1)
 
 

@@ -113,7 +113,8 @@ def main(arguments: list[str]) -> None:
     one = member(title, Path(folder), options.networks)
     with theme():
         drawn = small_multiples(one.by_network, title_of(one))
-        save(drawn, options.output / "figures", one.runs.name, f"{one.runs.num_seeds}. {one.runs.label}")
+        label = "; ".join(runs.label for runs in one.by_network.values())
+        save(drawn, options.output / "figures", one.runs.name, f"{one.runs.num_seeds}. {label}")
 
 
 if __name__ == "__main__":

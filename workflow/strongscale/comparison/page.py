@@ -46,11 +46,13 @@ def ranking_rows(members: Sequence[Member]) -> Iterator[dict[str, Any]]:
                         "network": network,
                         "workers": workers,
                         "strategy": standing.line,
-                        "rank": str(standing.rank),
                         "arrive": standing.arrived,
                         "epochs": number(standing.epochs.median),
+                        "samples": number(standing.samples.median),
                         "seconds": number(standing.time.median),
                         "times as fast as one worker": standing.speedup,
+                        "times as long as the fastest": standing.to_fastest,
+                        "decidedly slower": "yes" if standing.is_slower else "",
                     }
 
 
@@ -84,10 +86,10 @@ def crossbow_rows(members: Sequence[Member]) -> Iterator[dict[str, Any]]:
 def captions(members: Sequence[Member], networks: Sequence[str]) -> dict[str, str]:
     """What each table shows, and of what."""
     level = max(level_of(one.runs) for one in members)
-    made_of = "; ".join(f"{one.title}: {one.runs.name}, {one.runs.num_seeds}, {one.runs.label}" for one in members)
+    made_of = "; ".join(_made_of(one) for one in members)
     ranks = (
-        "A rank is an interval: one more than the number of strategies that are decidedly faster, up to the number that "
-        f"aren't decidedly slower, all pairs of a ranking sharing the level {level:g}. What overlaps is tied."
+        "Each is held against the fastest, seed by seed, all tests of a ranking sharing the level "
+        f"{level:g} (Holm); what isn't decidedly slower is tied with it. A run that doesn't arrive took at least as long as it was given."
     )
     clock = f"Seconds are emulated, on the networks {in_words(networks)}."
     return {
@@ -96,9 +98,18 @@ def captions(members: Sequence[Member], networks: Sequence[str]) -> dict[str, st
         "failures": f"Where runs don't reach their target within the epochs they are given. {made_of}.",
         "crossbow": (
             "The claims of CROSSBOW (Koliousis et al., 2019), judged by model averaging with small minibatches (line sma) against "
-            f"one worker and against weak scaling, seconds on {networks[0]}. Margin: {margins().faster:g} times. {made_of}."
+            f"one worker and against weak scaling with the same minibatch, seconds on {networks[0]}. Where rates aren't tuned, both take "
+            f"one worker's. Whether learners raise a device's throughput is asked of GPUs alone. Margin: {margins().faster:g} times. "
+            f"{made_of}."
         ),
     }
+
+
+def _made_of(one: Member) -> str:
+    """Where a study's numbers come from; its networks are named beside them."""
+    runs = one.runs
+    optimizer = runs.study.training.optimizer.kind
+    return f"{one.title}: study {runs.name}, {runs.num_seeds}, {optimizer}, {runs.data}"
 
 
 def main(arguments: list[str]) -> None:

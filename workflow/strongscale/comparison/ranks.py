@@ -1,42 +1,29 @@
-"""Ranks with their intervals: how many rivals are decidedly faster, and how many decidedly slower.
+"""Who isn't decidedly slower than the fastest.
 
-Each pair of lines is held against one another seed by seed; all pairs of a ranking share one level (Holm). What isn't decided
-is a tie: the ranks of both then overlap.
+Each line is held against the one with the least median, seed by seed, all at one level (Holm over as many tests as there are
+rivals: against the best, not all pairs). What isn't decided is a tie. A run that doesn't arrive took at least the time it was given,
+or would have been: a bound, which stands for its time, so that against a rival that arrives it counts for less than it was.
 """
 
-import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
-from strongscale.inference.contrast import Contrast
+from strongscale.inference.contrast import Contrast, Known, exactly
 from strongscale.inference.outcome import holm
 
-Against = Callable[[str, str], Contrast]
-"""Of a line and its rival: the logarithm of the rival's time over the line's, seed by seed."""
+
+def by_bounds(found: Contrast) -> Contrast:
+    """The same pairs, each with a number: what is known only to be beyond a bound stands at it; of nothing known, 0."""
+    return Contrast(tuple(exactly(_number(pair)) for pair in found.pairs), found.spread)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rank:
-    """Where a line stands among others."""
-
-    best: int
-    worst: int
-
-    def __str__(self) -> str:
-        return str(self.best) if self.best == self.worst else f"{self.best} to {self.worst}"
+def _number(pair: Known) -> float:
+    if pair.is_number:
+        return pair.low
+    bounds = [bound for bound in (pair.low, pair.high) if abs(bound) != float("inf")]
+    return bounds[0] if bounds else 0.0
 
 
-def ranks(lines: Sequence[str], against: Against, level: float) -> dict[str, Rank]:
-    """The ranks of all lines, with the level shared by all pairs."""
-    pairs = list(itertools.combinations(lines, 2))
-    found = [against(one, other) for one, other in pairs]
-    faster = [(contrast.p_above(0.0), contrast.p_below(0.0)) for contrast in found]
-    adjusted = holm([min(1.0, 2 * min(both)) for both in faster])
-    ahead: dict[str, int] = dict.fromkeys(lines, 0)
-    behind: dict[str, int] = dict.fromkeys(lines, 0)
-    for (one, other), (first, second), p in zip(pairs, faster, adjusted, strict=True):
-        if p <= level:
-            winner, loser = (one, other) if first < second else (other, one)
-            ahead[loser] += 1
-            behind[winner] += 1
-    return {line: Rank(best=1 + ahead[line], worst=len(lines) - behind[line]) for line in lines}
+def slower(to_fastest: Mapping[str, Contrast], level: float) -> set[str]:
+    """The lines that are decidedly slower than the fastest, by the logarithms of their times over its time."""
+    adjusted = holm([by_bounds(found).p_above(0.0) for found in to_fastest.values()])
+    return {line for line, p in zip(to_fastest, adjusted, strict=True) if p <= level}

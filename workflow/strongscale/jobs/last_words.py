@@ -5,6 +5,7 @@ from pathlib import Path
 
 ERROR = " ERROR "
 PATTERNS = (
+    "*/tuning/*/tune.log",
     *("*/logs/*.log", "datasets/*/logs/*.log"),
     *("*/cells/*/*/*/launch.log", "*/cells/*/*/*/cell.log"),
     *("*/exactness/*/*/*/*/launch.log", "*/exactness/*/*/*/*/cell.log"),

@@ -36,5 +36,9 @@ def check(name: str, comparison: Comparison, studies: Mapping[str, "Study"], bro
             raise UserError(
                 f"{key}.studies.{title}: {study!r} is not allowed; allowed, with an emulated clock: {allowed}"
             )
+        if not any(workers > 1 for line in studies[study].strategies for workers in studies[study].workers_of(line)):
+            raise UserError(
+                f"{key}.studies.{title}: {study!r} is not allowed; allowed: a study with more than one worker"
+            )
         if not title.isprintable() or "'" in title:
             raise UserError(f"{key}.studies: {title!a} is not allowed as a title; allowed: printable text without '")

@@ -118,6 +118,9 @@ def _check_line(study: Study, line: str, key: str) -> None:
     """A rate that is only multiplied is tuned already: by the search of its minibatch; a number of learners is to be known."""
     if study.strategy(line).learners_each == "auto":
         raise UserError(f"{key}.parameters.learners: auto is not allowed with learning_rate: tuned; allowed: a number")
+    own = [search_of(study, line, workers) for workers in study.workers_of(line)]
+    if study.strategies[line].around is not None and not all(search.is_own for search in own):
+        raise UserError(f"{key}.around: not allowed for a line that is tuned by its batch size alone; leave it out")
     if not cells.brings_nothing(study, line):
         return
     for workers in study.workers_of(line):

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from strongscale.common.command import run
+from strongscale.status import planned
 from strongscale.status.page import WIDTH, Page
 from strongscale.status.snapshot import as_table, take
 
@@ -19,7 +20,11 @@ CLEAR = "\x1b[H\x1b[2J"
 
 
 def show(folder: Path, *, as_json: bool, indent: int | None = 2) -> str:
-    """The study now, as text for this terminal or as JSON."""
+    """The study now, or each study of a comparison, as text for this terminal or as JSON."""
+    return "\n".join(_show(one, as_json=as_json, indent=indent) for one in planned.members(folder))
+
+
+def _show(folder: Path, *, as_json: bool, indent: int | None) -> str:
     snapshot = take(folder, time.time())
     if as_json:
         return json.dumps(as_table(snapshot), indent=indent, allow_nan=False) + "\n"

@@ -33,6 +33,15 @@ def find(folder: Path) -> tuple[str, Study, Dataset | None]:
     return name, study, config.datasets[study.dataset] if study.dataset else None
 
 
+def members(folder: Path) -> list[Path]:
+    """The folders of a comparison's studies; of a study, its own."""
+    folder = folder.absolute()
+    config = None if (folder / "study.json").exists() else _read_config(folder)
+    if config is None or folder.name not in config.comparisons:
+        return [folder]
+    return [folder.parent / name for name in config.comparisons[folder.name].studies.values()]
+
+
 def _read_config(folder: Path) -> Config | None:
     """config.yaml beside results/, else this tree's; None where it can't be read, for there may be no yaml."""
     try:

@@ -58,6 +58,13 @@ def readable(found: list[dict[str, Any]]) -> pd.DataFrame:
     )
 
 
+def _around(found: list[dict[str, Any]], usual: float | None) -> str:
+    """About which rate was searched, and where about another; files of earlier versions tell no rate of their own."""
+    others = {one["of"]: one["around"] for one in found if one.get("around", usual) != usual}
+    told = "; ".join(f"{around:g} for {name}" for name, around in others.items())
+    return f"{usual:g}" + (f" (about {told})" if told else "")
+
+
 def caption(name: str, study: Study, found: list[dict[str, Any]]) -> str:
     """What is shown, and what it cost."""
     search = study.tuning
@@ -65,7 +72,7 @@ def caption(name: str, study: Study, found: list[dict[str, Any]]) -> str:
     return (
         f"The learning rate and the warm-up of each batch size in study {name}, and of each line that differs by more, each found in "
         f"the same way: {search.trials} pairs "
-        f"from one sequence, on rates from eta/4 to 4·n·eta about {search.around:g} for n times the sequential minibatch, by "
+        f"from one sequence, on rates from eta/4 to 4·n·eta about {_around(found, search.around)} for n times the sequential minibatch, by "
         "successive halving, and beyond the border where the best lies there; the range of a larger one is wider, so that its "
         "points lie further apart. A full run has "
         f"{BUDGETS[search.budget]} at each batch size. Seeds of the search: {', '.join(map(str, search.seeds))}; the study's own "

@@ -3,7 +3,7 @@
 Every one, the sequential batch size included, is searched in the same way (halving.py) at the same points (sequence.py) and
 with the same budget (budget.py): the answer to whether one strategy's rate was chosen with more care than another's. A batch
 size's trials are runs of one worker with the whole minibatch: the path of weak scaling, at any number of workers. A line's are
-its own runs, its warm-up counted in steps of its first minibatch. Their seeds are not the study's, so that the study's own runs
+its own runs. Their seeds are not the study's, so that the study's own runs
 are fresh ones. Killed and started again, it goes on from its trials.
 """
 
@@ -12,7 +12,7 @@ import json
 import logging
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from strongscale.common.schema import build
 from strongscale.settings.cells import Cell, CellSettings
 from strongscale.settings.config import SEQUENTIAL, Study
 from strongscale.settings.tuned import Search
+from strongscale.strategies.base import Plan, Strategy
 from strongscale.training import prepare
 from strongscale.tuning import budget, halving
 from strongscale.tuning.halving import Outcome
@@ -39,12 +40,22 @@ class Trials:
     def __init__(self, study: Study, search: Search, dataset: Path, folder: Path) -> None:
         self.study, self.of, self.dataset, self.folder = study, search, dataset, folder
         self.num_training: int = read_json(dataset)["num_training"]
-        tuning, base = study.tuning, study.training.batch_size
-        self.epochs = budget.full_epochs(tuning.budget, tuning.epochs, search.batch, base, self.num_training)
+        tuning, batch = study.tuning, study.training.batch_size
+        sequential = budget.steps_each(Strategy(), Plan(batch, 1.0), 1, self.num_training)
+        steps = budget.steps_in(tuning.epochs, sequential)
+        self.epochs = budget.full_epochs(tuning.budget, tuning.epochs, steps, self._steps_each())
+        self.steps = budget.steps_in(self.epochs, self._steps_each())
+
+    def _steps_each(self) -> Iterator[int]:
+        """The steps of one epoch after the other."""
+        if self.of.is_own:
+            base = Plan(self.study.training.batch_size, 1.0)
+            return budget.steps_each(self.study.strategy(self.of.line), base, self.of.workers, self.num_training)
+        return budget.steps_each(Strategy(), Plan(self.of.batch, 1.0), 1, self.num_training)
 
     def warmup_steps(self, point: Point) -> int:
         """Of a point's runs."""
-        return budget.warmup_steps(point.warmup, self.epochs, self.of.batch, self.num_training)
+        return round(point.warmup * self.steps)
 
     def settings(self, point: Point, seed: int) -> CellSettings:
         """Those of a full run."""
@@ -105,9 +116,10 @@ def describe(trials: Trials, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "warmup_steps": trials.warmup_steps(best.point),
         "warmup": best.point.warmup,
         "best_validation_loss": best.loss,
+        "around": search.around,
         "budget": search.budget,
         "epochs": trials.epochs,
-        "steps": budget.steps_in(trials.epochs, trials.of.batch, trials.num_training),
+        "steps": trials.steps,
         "seeds": list(search.seeds),
         "num_tried": len(outcomes),
         "num_extensions": sum(outcome.is_extension for outcome in outcomes),

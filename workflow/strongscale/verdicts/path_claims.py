@@ -124,6 +124,8 @@ def _proof(runs: StudyRuns) -> Part:
         digests, devices = table["weights_hash"].nunique(), set(table["device"])
     except (ValueError, KeyError, pd.errors.UndefinedVariableError) as error:
         raise UserError(f"{proof}: not a table of digests ({error}); remove it and prove again") from None
+    if not digests:
+        return Part(f"{text}. The proof beside this study is of other strategies", is_proof=True)
     own = {device for run in runs.runs for device in run.result.devices}
     if not own <= devices:
         return Part(
