@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from strongscale.analysis.runs import StudyRuns
+from strongscale.analysis.runs import StudyRuns, in_words
 from strongscale.analysis.statistics import Summary, time_to_target
 from strongscale.common.command import run as run_command
 from strongscale.common.style import GREY, new_figure, plain_log_numbers, save, sentence_figure, theme, worker_axis
@@ -19,6 +19,9 @@ from strongscale.comparison.member import add_options, member, title_of
 COLUMNS = 4
 PALE, INK, FAILED = "0.85", "#0072B2", "#D55E00"
 DASHES: tuple[Any, ...] = ("-", (0, (4, 2)), (0, (1, 1)))
+
+HEADROOM = 0.2
+"""Of a panel's height, for what is written at its top."""
 
 Times = dict[int, Summary]
 """To the target, by the number of workers."""
@@ -44,6 +47,8 @@ def small_multiples(by_network: Mapping[str, StudyRuns], title: str) -> Figure:
         worker_axis(panel, first.all_workers)
         panel.set_xlabel("")
     plain_log_numbers(grid.flat[0].yaxis)
+    low, high = grid.flat[0].get_ylim()
+    grid.flat[0].set_ylim(low, high * (high / low) ** HEADROOM)
     for panel in grid.flat[len(lines) :]:
         panel.set_axis_off()
     for panel in list(grid.flat)[: len(lines)][-COLUMNS:]:
@@ -51,8 +56,7 @@ def small_multiples(by_network: Mapping[str, StudyRuns], title: str) -> Figure:
         panel.tick_params(labelbottom=True)
     for panel in grid[:, 0]:
         panel.set_ylabel("s to the target")
-    figure.suptitle(title, fontsize=10)
-    _explain(figure, list(by_network))
+    _explain(figure, title, list(by_network))
     return figure
 
 
@@ -93,7 +97,7 @@ def _failures(axes: Axes, own: Times) -> None:
             )
 
 
-def _explain(figure: Figure, networks: list[str]) -> None:
+def _explain(figure: Figure, title: str, networks: list[str]) -> None:
     handles = [
         Line2D([], [], color=INK, linestyle=dashes, label=network)
         for dashes, network in zip(DASHES, networks, strict=False)
@@ -101,7 +105,7 @@ def _explain(figure: Figure, networks: list[str]) -> None:
     handles.append(Line2D([], [], color=PALE, label=f"the other strategies, {networks[0]}"))
     handles.append(Line2D([], [], color=INK, linewidth=0.8, label="bar: all seeds", marker="|"))
     handles.append(Line2D([], [], color=FAILED, linestyle="", marker="x", label="× k/n: only k of n seeds arrive"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=7, labelcolor=GREY)
+    figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=7, labelcolor=GREY, title=title)
 
 
 def main(arguments: list[str]) -> None:
@@ -113,7 +117,8 @@ def main(arguments: list[str]) -> None:
     one = member(title, Path(folder), options.networks)
     with theme():
         drawn = small_multiples(one.by_network, title_of(one))
-        label = "; ".join(runs.label for runs in one.by_network.values())
+        names = list(one.by_network)
+        label = one.by_network[names[0]].label.replace(f"{names[0]} network model", f"{in_words(names)} network models")
         save(drawn, options.output / "figures", one.runs.name, f"{one.runs.num_seeds}. {label}")
 
 
