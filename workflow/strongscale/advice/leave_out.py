@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from strongscale.advice.answer import Answer, answer
+from strongscale.advice.answer import Answer
 from strongscale.advice.law import FEWEST_BATCHES, Interval
-from strongscale.advice.runs import Runs
+from strongscale.advice.study_runs import batch_of, epochs_of, law_of, steps_an_epoch
 from strongscale.analysis.load import load
 from strongscale.analysis.runs import DIVERGED, EXHAUSTED, Run, StudyRuns
 from strongscale.analysis.targets import at_target, in_epochs, targets_of
@@ -82,7 +81,7 @@ def foretell(runs: StudyRuns, target: float, cut: int) -> Iterator[Foretold]:
         if not beyond or not brings_nothing(runs.study, line) or not _keeps_rate(runs, line):
             continue
         is_same = is_sequential_path(runs.study, line)
-        known = None if is_same else _law_of(counted, line, cut)
+        known = None if is_same else law_of(counted, line, [count for count in runs.workers(line) if count <= cut])
         for workers in beyond:
             own = counted.of(line, workers)
             predicted, why_not = _of_one(counted) if is_same else _by_law(known, runs, line, workers)
@@ -94,7 +93,7 @@ def foretell(runs: StudyRuns, target: float, cut: int) -> Iterator[Foretold]:
                 by=SAME_PATH if is_same else LAW,
                 predicted=predicted,
                 why_not=why_not,
-                epochs=tuple(_epochs(run) for run in own if run.result.converged),
+                epochs=tuple(epochs_of(run) for run in own if run.result.converged),
                 stopped=tuple(run.result.epochs for run in own if run.result.status == EXHAUSTED),
                 num_diverged=sum(run.result.status == DIVERGED for run in own),
                 epoch_s=_epoch_s(runs.of(line, workers)),
@@ -111,58 +110,26 @@ def _keeps_rate(runs: StudyRuns, line: str) -> bool:
     return len(set(ends)) == 1
 
 
-def _epochs(run: Run) -> float:
-    return run.result.between_s or run.result.time_to_target_s or math.nan
-
-
 def _epoch_s(own: Sequence[Run]) -> float:
     return statistics.fmean(run.result.time_s / run.result.epochs for run in own)
 
 
 def _of_one(counted: StudyRuns) -> tuple[Interval | None, str]:
     """Where one worker's runs lie: all of them, so nothing else is claimed."""
-    epochs = [_epochs(run) for run in counted.sequential if run.result.converged]
+    epochs = [epochs_of(run) for run in counted.sequential if run.result.converged]
     if len(epochs) < len(counted.sequential):
         return None, "not all runs of one worker reach the target"
     return Interval(value=statistics.geometric_mean(epochs), low=min(epochs), high=max(epochs)), ""
 
 
-def _law_of(counted: StudyRuns, line: str, cut: int) -> Answer | None:
-    """The law of a line's runs on few workers; None where there are too few batch sizes."""
-    own = [run for workers in counted.workers(line) if workers <= cut for run in counted.of(line, workers)]
-    batches = [_batch(counted, line, run.workers) for run in own]
-    steps = [
-        (_epochs(run) if run.result.converged else run.result.epochs) * _steps_an_epoch(counted, batch)
-        for run, batch in zip(own, batches, strict=True)
-    ]
-    if len(set(batches)) < FEWEST_BATCHES:
-        return None
-    return answer(
-        Runs(
-            batches_N=np.array(batches, dtype=float),
-            steps_N=np.array(steps, dtype=float),
-            reached_N=np.array([run.result.converged for run in own]),
-        )
-    )
-
-
 def _by_law(known: Answer | None, runs: StudyRuns, line: str, workers: int) -> tuple[Interval | None, str]:
     if known is None:
         return None, f"fewer than {FEWEST_BATCHES} batch sizes up to the cut"
-    batch = _batch(runs, line, workers)
+    batch = batch_of(runs, line, workers)
     if why_not := known.why_not(batch):
         return None, why_not
     assert known.tested is not None
-    return known.tested.band.steps(batch).times(1 / _steps_an_epoch(runs, batch)), ""
-
-
-def _batch(runs: StudyRuns, line: str, workers: int) -> int:
-    return first_plan(runs.study.strategy(line), runs.study.training, workers).batch
-
-
-def _steps_an_epoch(runs: StudyRuns, batch: int) -> int:
-    num_training = next(run.result.num_training for run in runs.runs if run.result.num_training)
-    return math.ceil(num_training / batch)
+    return known.tested.band.steps(batch).times(1 / steps_an_epoch(runs, batch)), ""
 
 
 def rows_of(found: Sequence[Foretold]) -> list[dict[str, Any]]:

@@ -6,16 +6,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from strongscale.advice import forecast, study_page
-from strongscale.advice.answer import Answer, answer
+from strongscale.advice.answer import Answer
 from strongscale.advice.forecast import Choice
-from strongscale.advice.law import FEWEST_BATCHES
-from strongscale.advice.runs import Runs
+from strongscale.advice.study_runs import epochs_of, law_of
 from strongscale.analysis.load import load
-from strongscale.analysis.runs import Run, StudyRuns
+from strongscale.analysis.runs import StudyRuns
 from strongscale.analysis.targets import in_epochs
 from strongscale.common.errors import UserError
 from strongscale.common.files import write_json, write_text
@@ -23,7 +21,6 @@ from strongscale.common.output import write_html
 from strongscale.common.schema import build
 from strongscale.settings.advised import GROWING
 from strongscale.settings.config import NETWORKS, Study
-from strongscale.settings.plans import first_plan
 from strongscale.timing.emulation import Emulation
 from strongscale.timing.network import network_of
 from strongscale.timing.steps import read_steps
@@ -49,7 +46,7 @@ def main(arguments: list[str]) -> None:
 def advise(study: Study, options: argparse.Namespace) -> None:
     """Foretell all strategies and workers on the study's network, and on the others; write the page."""
     counted = in_epochs(load(options.probe, with_seconds=False))
-    law, one_epochs = law_of(counted), epochs_of_one(counted)
+    law, one_epochs = law_of(counted, GROWING, counted.workers(GROWING)), epochs_of_one(counted)
     like = read_steps(options.probe.parent / counted.sequential[0].cell.folder / "steps.json")
     workers = sorted({count for line in study.strategies for count in study.workers_of(line)})
     timings = read_timings(options.timings)
@@ -71,28 +68,8 @@ def advise(study: Study, options: argparse.Namespace) -> None:
 
 def epochs_of_one(counted: StudyRuns) -> list[float]:
     """Of each seed; none where one of them doesn't arrive."""
-    epochs = [_epochs(run) for run in counted.sequential if run.result.converged]
+    epochs = [epochs_of(run) for run in counted.sequential if run.result.converged]
     return epochs if len(epochs) == len(counted.sequential) else []
-
-
-def _epochs(run: Run) -> float:
-    return float(run.result.between_s or run.result.epochs_to_target or run.result.epochs)
-
-
-def law_of(counted: StudyRuns) -> Answer | None:
-    """The law of the runs whose minibatch grows; None where too few batch sizes were run."""
-    training, strategy = counted.study.training, counted.study.strategy(GROWING)
-    batches, steps, reached = [], [], []
-    for workers in counted.workers(GROWING):
-        for run in counted.of(GROWING, workers):
-            batch = first_plan(strategy, training, workers).batch
-            num_training = run.result.num_training or batch
-            batches.append(batch)
-            steps.append(_epochs(run) * -(-num_training // batch))
-            reached.append(run.result.converged)
-    if len(set(batches)) < FEWEST_BATCHES:
-        return None
-    return answer(Runs(batches_N=np.array(batches, float), steps_N=np.array(steps, float), reached_N=np.array(reached)))
 
 
 def write(
