@@ -1,6 +1,7 @@
 """Advice on a study: what a few short runs foretell, and how it is said."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from workflow_fixtures import plan, snakemake
 from strongscale.advice import forecast, study_page
 from strongscale.advice import study as advice
 from strongscale.advice.answer import answer
+from strongscale.advice.law import Interval
 from strongscale.advice.runs import Runs
 from strongscale.common.errors import UserError
 from strongscale.common.schema import build, plain
@@ -96,6 +98,24 @@ def test_on_a_network_where_nothing_is_gained_one_worker_is_advised():
     assert study_page.answer_of(found, "hopeless").startswith("One worker: ")
 
 
+def wide(speedup):
+    """One worker, and a growing minibatch on two whose speed-up has this middle and a wide band."""
+    one, *_ = choices(workers=(1,))
+    epochs_s = one.seconds.value / speedup
+    two = next(choice for choice in choices(workers=(1, 2), known=law(128)) if choice.line == "weak")
+    per_epoch = epochs_s / two.epoch.total_s
+    band = Interval(value=per_epoch, low=per_epoch / 50, high=50 * per_epoch)
+    return [one, replace(two, epochs=band, one=one)]
+
+
+def test_a_middle_that_may_as_well_be_below_one_is_no_advice_but_is_told():
+    found = wide(2.0)
+    assert forecast.best_of(found).workers == 1
+    words = study_page.answer_of(found, "infiniband")
+    assert words.startswith("One worker: ")
+    assert "A minibatch that grows may be 2 [0.04, 100] times as fast on 2: these runs don't tell" in words
+
+
 def test_the_answer_names_strategy_workers_and_gpu_hours():
     words = study_page.answer_of(choices(), "infiniband")
     assert words.startswith("Strong scaling on ")
@@ -121,7 +141,12 @@ def study(**changes):
 def test_the_runs_beside_a_study_are_few():
     small = advised.probe(study(), "studies.small")
     assert list(small.strategies) == ["weak"]
-    assert (small.workers, small.seeds) == ((1, 2, 4), (1, 2))
+    assert (small.workers, small.seeds) == ((1, 2, 4), (1, 2, 3))
+
+
+def test_a_study_with_fewer_seeds_is_given_more_for_advice_but_none_of_its_pilots():
+    piloted = study(seeds=[7], training={**FIXED_TARGET, "target": {"sequential_epochs": 20, "pilots": [1, 3]}})
+    assert advised.probe(piloted, "studies.small").seeds == (7, 2, 4)
 
 
 def test_without_a_target_there_is_no_advice():
@@ -150,7 +175,7 @@ def test_the_page_begins_with_the_answer_and_says_what_it_stands_on(page, capsys
     folder = page()
     text = (folder / "advice.md").read_text()
     assert text.splitlines()[2] == capsys.readouterr().out.strip()
-    assert "Foretold, not measured: from 6 runs" in text
+    assert "Foretold, not measured: from 9 runs" in text
     told = json.loads((folder / "advice.json").read_text())
     assert set(told["on"]) == {"ten_gigabit", "gigabit", "infiniband"}
     assert told["on"]["gigabit"]["choices"][0]["speedup"]["value"] == 1

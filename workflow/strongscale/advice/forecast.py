@@ -141,14 +141,26 @@ def by_law(law: Answer | None, batch: int, num_training: int) -> tuple[Interval 
 
 
 def best_of(found: Sequence[Choice]) -> Choice:
-    """The fewest workers beyond which no doubling gains a tenth of the time, of the strategy that is fastest there."""
+    """The fewest workers beyond which no doubling surely gains a tenth of the time, of the strategy that gains most there.
+
+    What is gained surely is the lower end of the band: a middle that may as well be below one is no advice.
+    """
     best = found[0]
     for workers in sorted({choice.workers for choice in found} - {1}):
         own = [choice for choice in found if choice.workers == workers and choice.speedup]
-        fastest = max(own, key=lambda choice: choice.speedup.value, default=None)  # type: ignore[union-attr]
-        if fastest and fastest.speedup and best.speedup and _gains(best, fastest):
-            best = fastest
+        surest = max(own, key=lambda choice: choice.speedup.low, default=None)  # type: ignore[union-attr]
+        if surest and surest.speedup and best.speedup and _gains(best, surest):
+            best = surest
     return best
+
+
+def may_be_faster(found: Sequence[Choice], best: Choice) -> Choice | None:
+    """What would gain most if the middle of its band came true, where that is a tenth more; None where nothing is."""
+    known = [choice for choice in found if choice.speedup and choice is not best]
+    other = max(known, key=lambda choice: choice.speedup.value, default=None)  # type: ignore[union-attr]
+    if other is None or other.speedup is None or best.speedup is None:
+        return None
+    return other if other.speedup.value > best.speedup.value / (1 - LEAST_GAIN) else None
 
 
 def _gains(best: Choice, other: Choice) -> bool:
@@ -156,4 +168,4 @@ def _gains(best: Choice, other: Choice) -> bool:
     assert best.speedup is not None
     assert other.speedup is not None
     doublings = math.log2(other.workers / best.workers)
-    return bool(other.speedup.value / best.speedup.value > (1 / (1 - LEAST_GAIN)) ** doublings)
+    return bool(other.speedup.low / best.speedup.low > (1 / (1 - LEAST_GAIN)) ** doublings)

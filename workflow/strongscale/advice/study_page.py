@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from strongscale.advice.answer import Answer
-from strongscale.advice.forecast import LEAST_GAIN, STRONG, Choice, best_of
+from strongscale.advice.forecast import LEAST_GAIN, STRONG, Choice, best_of, may_be_faster
 from strongscale.advice.law import Interval
 from strongscale.common.output import number, percent
 
@@ -24,8 +24,8 @@ def answer_of(found: Sequence[Choice], network: str) -> str:
     best, most = best_of(found), max(choice.workers for choice in found)
     if best.workers == 1:
         return (
-            f"One worker: up to {most}, no strategy that has a number here saves {percent(LEAST_GAIN)} of the time for each doubling of "
-            f"the workers on this network ({network}). {beyond(found, best)}"
+            f"One worker: up to {most}, no strategy surely saves {percent(LEAST_GAIN)} of the time for each doubling of the workers on "
+            f"this network ({network}). {_perhaps(found, best)}{beyond(found, best)}"
         )
     assert best.speedup is not None
     hours = f", {number(best.workers / best.speedup.value)} times the GPU-hours"
@@ -33,7 +33,19 @@ def answer_of(found: Sequence[Choice], network: str) -> str:
     band = _known(best.speedup) if best.line != STRONG else ""
     return (
         f"{name} on {best.workers} workers: {number(best.speedup.value)} times as fast as one{band}{hours} ({network} network). "
-        f"{beyond(found, best)}"
+        f"{_perhaps(found, best)}{beyond(found, best)}"
+    )
+
+
+def _perhaps(found: Sequence[Choice], best: Choice) -> str:
+    """What may be faster, but these runs don't tell."""
+    other = may_be_faster(found, best)
+    if other is None or other.speedup is None:
+        return ""
+    name = "Strong scaling" if other.line == STRONG else "A minibatch that grows"
+    return (
+        f"{name} may be {number(other.speedup.value)}{_known(other.speedup)} times as fast on {other.workers}: these runs don't tell, "
+        "running it would. "
     )
 
 
@@ -47,9 +59,9 @@ def beyond(found: Sequence[Choice], best: Choice) -> str:
     open_words = (
         f" What a growing minibatch brings on {_list(without)} workers is left open by these runs." if without else ""
     )
+    limits = f"; what limits is {limit}" if limit else ""
     return (
-        f"Beyond {best.workers} a doubling gains less than {percent(LEAST_GAIN)} of the time{f'; what limits is {limit}' if limit else ''}."
-        f"{open_words}"
+        f"Beyond {best.workers} a doubling doesn't surely gain {percent(LEAST_GAIN)} of the time{limits}.{open_words}"
     )
 
 
@@ -129,7 +141,10 @@ def _whole(found: Interval | None) -> str:
 
 
 def _known(found: Interval) -> str:
-    return "" if found.low == found.high else f" [{number(found.low)}, {number(found.high)}]"
+    if found.low == found.high:
+        return ""
+    low, high = number(found.low) if found.low > 0 else "open", number(found.high) or "open"
+    return f" [{low}, {high}]"
 
 
 def _list(numbers: Sequence[int]) -> str:
