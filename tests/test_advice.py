@@ -116,6 +116,11 @@ def test_a_middle_that_may_as_well_be_below_one_is_no_advice_but_is_told():
     assert "A minibatch that grows may be 2 [0.04, 100] times as fast on 2: these runs don't tell" in words
 
 
+def test_where_one_worker_does_not_arrive_that_is_the_answer():
+    words = study_page.answer_of(choices(epochs=()), "infiniband")
+    assert words.startswith("First of all, not all runs of one worker reach the target: a lower rate, more epochs")
+
+
 def test_the_answer_names_strategy_workers_and_gpu_hours():
     words = study_page.answer_of(choices(), "infiniband")
     assert words.startswith("Strong scaling on ")

@@ -156,7 +156,9 @@ def best_of(found: Sequence[Choice]) -> Choice:
 
 def may_be_faster(found: Sequence[Choice], best: Choice) -> Choice | None:
     """What would gain most if the middle of its band came true, where that is a tenth more; None where nothing is."""
-    known = [choice for choice in found if choice.speedup and choice is not best]
+    known = [
+        choice for choice in found if choice.speedup and choice.speedup.low < choice.speedup.high and choice is not best
+    ]
     other = max(known, key=lambda choice: choice.speedup.value, default=None)  # type: ignore[union-attr]
     if other is None or other.speedup is None or best.speedup is None:
         return None

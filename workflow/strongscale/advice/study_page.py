@@ -22,6 +22,11 @@ LIMITS = {
 def answer_of(found: Sequence[Choice], network: str) -> str:
     """The two sentences."""
     best, most = best_of(found), max(choice.workers for choice in found)
+    if found[0].epochs is None:
+        return (
+            f"First of all, {found[0].why_not}: a lower rate, more epochs or an easier target come before more workers. "
+            f"{beyond(found, best)}"
+        )
     if best.workers == 1:
         return (
             f"One worker: up to {most}, no strategy surely saves {percent(LEAST_GAIN)} of the time for each doubling of the workers on "
