@@ -199,6 +199,13 @@ def test_advice_takes_few_runs_through_snakemake(tmp_path):
     ]
 
 
+def test_a_study_of_the_probes_name_is_not_taken_for_it(tmp_path):
+    (tmp_path / "mine.yaml").write_text("studies: {quick_advice: {like: digits}}\n")
+    told = snakemake(tmp_path, "--dry-run", "advice", config="mine.yaml")
+    assert "no other study may be named quick_advice" in told.stdout
+    assert "Traceback" not in told.stdout
+
+
 def test_a_comparison_has_no_advice(tmp_path):
     (tmp_path / "mine.yaml").write_text("study: comparison\n")
     told = snakemake(tmp_path, "--dry-run", "advice", config="mine.yaml")

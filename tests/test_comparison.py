@@ -150,6 +150,7 @@ def test_the_page_tells_who_leads_and_where_each_fails(folder, tmp_path):
     tables = {name: pd.read_csv(tmp_path / "made" / "tables" / f"{name}.csv") for name in ("leaders", "failures")}
     assert tables["leaders"]["workers"].tolist() == [2, 4]
     assert set(tables["failures"]["strategy"]) == {"linear"}
+    assert "one worker's seconds: CPU: Intel" in (tmp_path / "made" / "tables" / "leaders.md").read_text()
     assert "5 of 5" in (tmp_path / "made" / "tables" / "failures.md").read_text()
 
 

@@ -1,16 +1,22 @@
 """What the rules of advice ask of the configuration: a small study beside the one that advice is on."""
 
-if CONFIG.study in CONFIG.studies and CONFIG.studies[CONFIG.study].training.target is not None:
-    CONFIG.studies[f"{CONFIG.study}{advised.SUFFIX}"] = advised.probe(CONFIG.studies[CONFIG.study], CONFIG.study)
+PROBE = f"{CONFIG.study}{advised.SUFFIX}"
+IS_ADVISED = (
+    CONFIG.study in CONFIG.studies
+    and CONFIG.studies[CONFIG.study].training.target is not None
+    and PROBE not in CONFIG.studies
+)
+if IS_ADVISED:
+    CONFIG.studies[PROBE] = advised.probe(CONFIG.studies[CONFIG.study], CONFIG.study)
 
 
 def advised_study(wildcards):
     """The study that advice is on: the one of this command."""
     study = study_of(wildcards)
-    if f"{wildcards.study}{advised.SUFFIX}" not in CONFIG.studies:
+    if wildcards.study != CONFIG.study or not IS_ADVISED:
         sys.exit(
-            f"results/{wildcards.study}/advice: advice is on the study of the command, with a target; add --config study="
-            f"{wildcards.study}, and see its training.target"
+            f"results/{wildcards.study}/advice: advice is on the study of the command, with a target, and no other study may be "
+            f"named {wildcards.study}{advised.SUFFIX}; add --config study={wildcards.study}, and see its training.target"
         )
     return study
 
@@ -18,7 +24,7 @@ def advised_study(wildcards):
 def probe_of(wildcards):
     """The small study beside it."""
     advised_study(wildcards)
-    return f"{wildcards.study}{advised.SUFFIX}"
+    return PROBE
 
 
 def probe_folder(wildcards):

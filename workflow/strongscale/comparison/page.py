@@ -106,10 +106,18 @@ def captions(members: Sequence[Member], networks: Sequence[str]) -> dict[str, st
 
 
 def _made_of(one: Member) -> str:
-    """Where a study's numbers come from; its networks are named beside them."""
+    """Where a study's numbers come from, and what is doubtful of them; its networks are named beside them."""
     runs = one.runs
-    optimizer = runs.study.training.optimizer.kind
-    return f"{one.title}: study {runs.name}, {runs.num_seeds}, {optimizer}, {runs.data}"
+    devices = dict.fromkeys(f"one worker's seconds: {timings.label}" for timings in runs.timings)
+    told = [
+        f"study {runs.name}",
+        runs.num_seeds,
+        runs.study.training.optimizer.kind,
+        runs.data,
+        *devices,
+        *runs.remarks,
+    ]
+    return f"{one.title}: {', '.join(told)}"
 
 
 def main(arguments: list[str]) -> None:
